@@ -1,0 +1,57 @@
+"""Every slot name of the package, each written once."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# obs, written by pp.perturbation_labels
+PERTURBATION: Final = "perturbation"  # category: "TP53", "MYC+TP53", "dasatinib@10", "control"; NaN where unlabelled
+PERTURBATION_IDX: Final = "perturbation_idx"  # int: 0 is the control, -1 unlabelled
+IS_CONTROL: Final = "is_control"  # bool
+N_PARTS: Final = "n_parts"  # int: 0 for the control, -1 unlabelled
+PERTURBATION_TYPE: Final = "perturbation_type"  # category: "knockout", "CRISPRi", "CRISPRa", "drug", ...
+DOSE: Final = "dose"  # float, NaN where there is none
+DOSE_UNIT: Final = "dose_unit"  # category
+
+# obs, written by pp.assign_guides
+GUIDE_IDENTITY: Final = "guide_identity"  # category: "TP53_g1", "TP53_g1+TP53_g2"; NaN where none was found
+N_GUIDES: Final = "n_guides"  # int
+GUIDE_TARGET: Final = "guide_target"  # category: "TP53", "MYC+TP53", "control"; NaN where none was found
+
+# obs, written by pp.qc_perturbseq (scanpy's names first)
+TOTAL_COUNTS: Final = "total_counts"
+N_GENES: Final = "n_genes_by_counts"
+PCT_MT: Final = "pct_counts_mt"
+KNOCKDOWN: Final = "knockdown"  # float: share of the target's control expression that is lost, per condition
+QC_REASON: Final = "qc_reason"  # category: "kept" or the first reason to drop the cell
+
+# obs, written by pp.split_conditions
+SPLIT: Final = "split"  # category: train, val, test
+TRAIN: Final = "train"
+VAL: Final = "val"
+TEST: Final = "test"
+
+# var
+IS_TARGET: Final = "is_target"  # bool: the gene is perturbed in this screen
+HIGHLY_VARIABLE: Final = "highly_variable"
+SELECTED: Final = "selected"
+
+# layers
+COUNTS: Final = "counts"  # raw integers
+CONTROL_LAYER: Final = "control"
+DELTA: Final = "delta"  # minus the matched control, in the scale of X
+SE: Final = "se"
+
+# obsm, varm, uns
+GUIDE_COUNTS: Final = "guide_counts"
+GUIDES: Final = "guides"
+QC: Final = "qc"
+NORMALIZE: Final = "normalize"
+GENE_PREFIX: Final = "gene_"  # varm and uns: "gene_identity", "gene_position", "gene_pathway", ...
+PREDICTOR: Final = "predictor"
+BENCHMARK: Final = "benchmark"
+EVALUATION: Final = "evaluation"
+PARAMS: Final = "params"
+
+# the canonical label of the empty condition
+CONTROL: Final = "control"

@@ -1,0 +1,66 @@
+"""What holds for a whole session: device, engine, cache folder, progress bars."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import ClassVar
+
+_DEVICES = ("auto", "cpu", "cuda", "mps")
+_ENGINES = ("auto", "torch", "mamba_ssm")
+
+
+class Settings:
+    """Session-wide choices, as ``spm.settings``.
+
+    Attributes
+    ----------
+    device
+        ``"auto"`` (a GPU where there is one), ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    engine
+        ``"auto"`` (the CUDA kernels of mamba-ssm where they load, else torch), ``"torch"`` or ``"mamba_ssm"``.
+        The numbers do not depend on it.
+    cache_dir
+        Where downloads are kept; ``SPM_CACHE`` sets it from outside.
+    progress
+        Show progress bars.
+
+    Examples
+    --------
+    >>> import scperturbmamba as spm
+    >>> spm.settings.device
+    'auto'
+    """
+
+    _choices: ClassVar[dict[str, tuple[str, ...]]] = {"device": _DEVICES, "engine": _ENGINES}
+
+    device: str
+    engine: str
+    cache_dir: Path
+    progress: bool
+
+    def __init__(self) -> None:
+        self.device = "auto"
+        self.engine = "auto"
+        self.cache_dir = Path(os.environ.get("SPM_CACHE", Path.home() / ".cache" / "scperturbmamba"))
+        self.progress = True
+
+    def __setattr__(self, name: str, value: object) -> None:
+        known = ("device", "engine", "cache_dir", "progress")
+        if name not in known:
+            msg = f"`spm.settings` has no {name!r}. Choose one of {', '.join(known)}."
+            raise AttributeError(msg)
+        allowed = self._choices.get(name)
+        if allowed is not None and value not in allowed:
+            msg = f"`spm.settings.{name}` must be one of {', '.join(allowed)}; found {value!r}."
+            raise ValueError(msg)
+        super().__setattr__(name, Path(str(value)) if name == "cache_dir" else value)
+
+    def __repr__(self) -> str:
+        return (
+            f"Settings(device={self.device!r}, engine={self.engine!r}, "
+            f"cache_dir={str(self.cache_dir)!r}, progress={self.progress})"
+        )
+
+
+settings = Settings()

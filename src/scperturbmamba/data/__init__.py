@@ -1,0 +1,1 @@
+"""The hall: the only bridge from AnnData to arrays."""

@@ -1,0 +1,152 @@
+r"""A condition is a set of parts; the empty set is the control. Here is the grammar of its label.
+
+``control``, ``TP53``, ``MYC+TP53`` (sorted), ``dasatinib@10``, ``TP53+dasatinib@10``, ``MYC:CRISPRa``.
+A ``+``, ``@``, ``:`` or ``\`` inside a name is written with a backslash before it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from scperturbmamba._keys import CONTROL
+
+KINDS = ("knockout", "CRISPRi", "CRISPRa", "overexpression", "drug", "other")
+
+_SPECIAL = re.compile(r"([\\+@:])")
+_TOKEN = re.compile(r"\\(.)|([+@:])|([^\\+@:]+)", re.DOTALL)
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    """One thing that was done: a gene, or a drug at a dose.
+
+    Attributes
+    ----------
+    name
+        Gene symbol or drug name, as written by the user.
+    kind
+        One of ``KINDS``, or empty where the screen says nothing.
+    dose
+        Dose of a drug in the unit of ``obs["dose_unit"]``, or None.
+    """
+
+    name: str
+    kind: str = ""
+    dose: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The part in the grammar above."""
+        text = _SPECIAL.sub(r"\\\1", self.name)
+        if self.kind:
+            text += f":{self.kind}"
+        if self.dose is not None:
+            text += f"@{self.dose:.12g}"
+        return text
+
+
+@dataclass(frozen=True)
+class Condition:
+    """An unordered set of parts; the empty set is the control.
+
+    Examples
+    --------
+    >>> from scperturbmamba.data.conditions import Condition
+    >>> Condition.parse("TP53+MYC").label
+    'MYC+TP53'
+    >>> Condition.parse("control").parts
+    ()
+    """
+
+    parts: tuple[Part, ...] = ()
+
+    def __post_init__(self) -> None:
+        unique = sorted(set(self.parts), key=lambda part: (part.name, part.kind, part.dose or 0.0))
+        object.__setattr__(self, "parts", tuple(unique))
+
+    @classmethod
+    def of(cls, *names: str, kind: str = "") -> Condition:
+        """Build a condition from names that are taken as they are."""
+        return cls(tuple(Part(name, kind) for name in names))
+
+    @classmethod
+    def parse(cls, label: str) -> Condition:
+        """Read a canonical label; raise ValueError where it breaks the grammar."""
+        if label == CONTROL:
+            return cls()
+        return cls(tuple(_parse_part(tokens, label) for tokens in _split_parts(label)))
+
+    @property
+    def label(self) -> str:
+        """The canonical label: parts sorted, joined by ``+``."""
+        return "+".join(part.label for part in self.parts) or CONTROL
+
+    @property
+    def is_control(self) -> bool:
+        """Whether nothing was done."""
+        return not self.parts
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the parts, sorted."""
+        return tuple(part.name for part in self.parts)
+
+    def with_kind(self, kind: str) -> Condition:
+        """Give every part that has no kind of its own this one."""
+        return Condition(tuple(part if part.kind else replace(part, kind=kind) for part in self.parts))
+
+    def without_kinds(self) -> Condition:
+        """Drop the kinds, as in the label of a screen with one kind only."""
+        return Condition(tuple(replace(part, kind="") for part in self.parts))
+
+
+def _split_parts(label: str) -> list[list[tuple[str, bool]]]:
+    """Cut a label at every bare ``+`` into tokens ``(text, is_mark)``."""
+    parts: list[list[tuple[str, bool]]] = [[]]
+    end = 0
+    for match in _TOKEN.finditer(label):
+        end = match.end()
+        escaped, mark, text = match.groups()
+        if mark == "+":
+            parts.append([])
+        else:
+            parts[-1].append((mark, True) if mark else (escaped or text, False))
+    if end != len(label):
+        msg = f"label {label!r} ends in a lone backslash. Write a backslash in a name as two."
+        raise ValueError(msg)
+    return parts
+
+
+def _parse_part(tokens: list[tuple[str, bool]], label: str) -> Part:
+    fields = {"": "", ":": "", "@": ""}
+    current = ""
+    for text, is_mark in tokens:
+        if is_mark:
+            current = text
+        else:
+            fields[current] += text
+    if not fields[""]:
+        msg = f"label {label!r} has an empty part. Write parts as 'A', 'A+B', 'drug@10' or 'A:CRISPRa'."
+        raise ValueError(msg)
+    return Part(fields[""], fields[":"], _dose(fields["@"], label))
+
+
+def _dose(text: str, label: str) -> float | None:
+    if not text:
+        return None
+    try:
+        dose = float(text)
+    except ValueError:
+        msg = f"label {label!r} has the dose {text!r}, which is no number. Write 'drug@10', and '\\@' inside a name."
+        raise ValueError(msg) from None
+    if not 0 <= dose < float("inf"):
+        msg = f"label {label!r} has the dose {text!r}; a dose is finite and not negative."
+        raise ValueError(msg)
+    return dose
+
+
+def part_names(conditions: Iterable[Condition]) -> list[str]:
+    """Return the names of all parts, each once, sorted."""
+    return sorted({name for condition in conditions for name in condition.names})

@@ -1,0 +1,1 @@
+"""The engine: pure torch, arrays only, the device an argument."""

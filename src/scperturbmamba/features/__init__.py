@@ -1,0 +1,1 @@
+"""A list of genes in, a table out; no AnnData."""

@@ -1,0 +1,1 @@
+"""Models that fit a bundle and predict conditions; none of them has heard of AnnData."""
