@@ -1,1 +1,17 @@
-"""Room."""
+"""From a raw screen to labelled, cleaned, normalised, split cells."""
+
+from scperturbmamba.pp._columns import detect_columns
+from scperturbmamba.pp._genes import select_genes
+from scperturbmamba.pp._labels import perturbation_labels
+from scperturbmamba.pp._normalize import normalize
+from scperturbmamba.pp._pseudobulk import pseudobulk
+from scperturbmamba.pp._split import split_conditions
+
+__all__ = [
+    "detect_columns",
+    "normalize",
+    "perturbation_labels",
+    "pseudobulk",
+    "select_genes",
+    "split_conditions",
+]

@@ -1,0 +1,254 @@
+"""The bundle: all that a model may see of a screen, as plain arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from scperturbmamba import _keys
+from scperturbmamba._checks import check_column, check_finite, check_key, check_unique_genes
+from scperturbmamba.data.conditions import Condition
+from scperturbmamba.data.counts import find_counts
+from scperturbmamba.data.covariates import Covariates, read_covariates
+from scperturbmamba.data.feature_tables import FeatureTable, read_features
+from scperturbmamba.data.profiles import effect_profiles, group_rows
+
+_TARGET_SUM = 1e4
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Raw counts of the cells of a bundle, for likelihoods.
+
+    Attributes
+    ----------
+    counts
+        Cells × genes, CSR, whole numbers.
+    size
+        (cells,): library size over 10,000, so that ``size × rate`` is the expected count.
+    row
+        (cells,): row of the bundle, or ``-1 - context`` for a control cell.
+    """
+
+    counts: sp.csr_matrix
+    size: NDArray[np.float32]
+    row: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Profiles of conditions, the controls they are compared with, features, and the cells behind them.
+
+    Attributes
+    ----------
+    genes
+        Names of the modelled genes.
+    conditions
+        One per row; never the control.
+    context
+        (rows,): place in ``contexts``.
+    contexts
+        Names of the contexts.
+    delta, se
+        (rows × genes), float32: mean minus the control mean of the same context and side; its standard error.
+    n_cells
+        (rows,).
+    is_val
+        (rows,): True on the validation side.
+    control
+        (contexts × genes): mean of the training control cells, scale of X.
+    covariates
+        Technical covariates of rows and controls.
+    features
+        Feature tables.
+    cells
+        Raw counts, where they were asked for.
+    """
+
+    genes: tuple[str, ...]
+    conditions: tuple[Condition, ...]
+    context: NDArray[np.int64]
+    contexts: tuple[str, ...]
+    delta: NDArray[np.float32]
+    se: NDArray[np.float32]
+    n_cells: NDArray[np.int64]
+    is_val: NDArray[np.bool_]
+    control: NDArray[np.float32]
+    covariates: Covariates
+    features: tuple[FeatureTable, ...]
+    cells: Cells | None = None
+
+    @classmethod
+    def from_adata(
+        cls,
+        adata: AnnData,
+        *,
+        split: str = _keys.SPLIT,
+        context: str | None = None,
+        covariates: Sequence[str] = (),
+        features: Sequence[str] | None = (),
+        with_cells: bool = False,
+    ) -> Bundle:
+        """Read the training and validation sides of a screen; the test side is never touched.
+
+        Raises
+        ------
+        KeyError
+            A slot is missing; the message names the call that makes it.
+        ValueError
+            ``X`` holds raw counts or NaN, there are no control cells, or no training condition.
+        """
+        check_key(adata, "obs", _keys.PERTURBATION, made_by="spm.pp.perturbation_labels")
+        check_key(adata, "obs", split, made_by="spm.pp.split_conditions")
+        check_unique_genes(adata)
+        adata = _modelled_genes(adata)
+        _check_log_normalised(adata)
+        sides = [_side(adata, split, side, context) for side in (_keys.TRAIN, _keys.VAL)]
+        train, val = sides
+        if not len(train.rows):
+            msg = "expected at least one training condition with cells; found none. Run `spm.pp.split_conditions`."
+            raise ValueError(msg)
+        context_names = train.contexts
+        val = val.restricted_to(context_names)
+        rows = pd.concat([train.rows, val.rows])
+        place = {name: number for number, name in enumerate(context_names)}
+        row_of_cell = np.where(train.cell_row >= 0, train.cell_row, np.where(val.cell_row >= 0, val.cell_row, -1))
+        row_of_cell = np.where(val.cell_row >= 0, val.cell_row + len(train.rows), row_of_cell)
+        return cls(
+            genes=tuple(map(str, adata.var_names)),
+            conditions=tuple(_with_kinds(adata, rows["label"])),
+            context=rows["context"].map(place).to_numpy(np.int64),
+            contexts=context_names,
+            delta=np.vstack([train.delta, val.delta]),
+            se=np.vstack([train.se, val.se]),
+            n_cells=np.concatenate([train.n_cells, val.n_cells]),
+            is_val=np.arange(len(rows)) >= len(train.rows),
+            control=train.control,
+            covariates=read_covariates(adata, covariates, row_of_cell, train.control_cell, len(rows)),
+            features=read_features(adata, features),
+            cells=_cells(adata, row_of_cell, train.control_cell) if with_cells else None,
+        )
+
+    def training(self) -> NDArray[np.int64]:
+        """Return the places of the training rows."""
+        return np.flatnonzero(~self.is_val)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One side of the split: its treated rows, and which cells they and the controls are."""
+
+    rows: pd.DataFrame
+    contexts: tuple[str, ...]
+    delta: NDArray[np.float32]
+    se: NDArray[np.float32]
+    n_cells: NDArray[np.int64]
+    control: NDArray[np.float32]
+    cell_row: NDArray[np.int64]
+    control_cell: NDArray[np.int64]
+
+    def restricted_to(self, contexts: tuple[str, ...]) -> _Side:
+        keep = self.rows["context"].isin(contexts).to_numpy()
+        if keep.all():
+            return self
+        new = np.full(len(keep) + 1, -1)
+        new[np.flatnonzero(keep)] = np.arange(keep.sum())
+        return _Side(
+            self.rows[keep], contexts, self.delta[keep], self.se[keep], self.n_cells[keep], self.control,
+            new[self.cell_row], self.control_cell,
+        )  # fmt: skip
+
+
+def _modelled_genes(adata: AnnData) -> AnnData:
+    """Return the genes that ``pp.select_genes`` chose, or all."""
+    if _keys.SELECTED in adata.var:
+        return adata[:, adata.var[_keys.SELECTED].to_numpy(dtype=bool)]
+    return adata
+
+
+def _check_log_normalised(adata: AnnData) -> None:
+    matrix = adata.X
+    if matrix is None:
+        msg = "`adata.X` is empty; expected log-normalised expression. Run `spm.pp.normalize(adata)` first."
+        raise ValueError(msg)
+    data = matrix.data if sp.issparse(matrix) else np.asarray(matrix)
+    check_finite(matrix, what="`adata.X`")
+    if data.size and data.min() >= 0 and data.max() > 1 and not (data != np.rint(data)).any():
+        msg = "`adata.X` holds whole numbers, as raw counts do. Run `spm.pp.normalize(adata)` first."
+        raise ValueError(msg)
+
+
+def _side(adata: AnnData, split: str, side: str, context: str | None) -> _Side:
+    on_side = (adata.obs[split] == side).to_numpy()
+    part = adata[on_side]
+    rows, group = group_rows(part, context=context)
+    is_control = (rows["label"] == _keys.CONTROL).to_numpy()
+    profiles = effect_profiles(part.X, rows, group) if len(rows) else None
+    treated = np.flatnonzero(~is_control)
+    renumber = np.full(len(rows) + 1, -1)
+    renumber[treated] = np.arange(len(treated))
+    control_number = np.full(len(rows) + 1, -1)
+    control_number[np.flatnonzero(is_control)] = np.arange(is_control.sum())
+    cell_row, control_cell = (np.full(adata.n_obs, -1) for _ in range(2))
+    cell_row[on_side], control_cell[on_side] = renumber[group], control_number[group]
+    empty = np.zeros((0, adata.n_vars), np.float32)
+    return _Side(
+        rows=rows[~is_control],
+        contexts=tuple(rows["context"][is_control]),
+        delta=profiles.delta[treated] if profiles else empty,
+        se=profiles.se[treated] if profiles else empty,
+        n_cells=profiles.n_cells[treated] if profiles else np.zeros(0, np.int64),
+        control=profiles.control if profiles else empty,
+        cell_row=cell_row,
+        control_cell=control_cell,
+    )
+
+
+def _with_kinds(adata: AnnData, labels: pd.Series) -> list[Condition]:
+    """Read the labels, and give each part the kind that its cells carry."""
+    conditions = [Condition.parse(label) for label in labels]
+    if _keys.PERTURBATION_TYPE not in adata.obs:
+        return conditions
+    pairs = adata.obs[[_keys.PERTURBATION, _keys.PERTURBATION_TYPE]].drop_duplicates(_keys.PERTURBATION)
+    kinds = dict(zip(pairs[_keys.PERTURBATION].astype(str), pairs[_keys.PERTURBATION_TYPE].astype(str)))
+    return [one.with_kind(gene_kind(kinds.get(label, ""))) for one, label in zip(conditions, labels)]
+
+
+def gene_kind(text: str) -> str:
+    """Return the one kind that ``obs["perturbation_type"]`` names, empty where it names several or none."""
+    kinds = [kind for kind in text.split("+") if kind not in ("unknown", "nan", _keys.CONTROL, "")]
+    return kinds[0] if len(kinds) == 1 else ""
+
+
+def _cells(adata: AnnData, row: NDArray[np.int64], control_cell: NDArray[np.int64]) -> Cells:
+    number = np.where(row >= 0, row, -1 - control_cell)
+    used = (row >= 0) | (control_cell >= 0)
+    counts = sp.csr_matrix(find_counts(adata[used]).matrix, dtype=np.float32)
+    size = cell_sizes(adata, used)
+    check_finite(size, what="the library sizes")
+    return Cells(counts, size, number[used])
+
+
+def cell_sizes(adata: AnnData, used: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return library size over the target sum of ``pp.normalize`` for the cells asked for."""
+    params: dict[str, Any] = adata.uns.get(_keys.NORMALIZE, {}).get(_keys.PARAMS, {})
+    column = params.get("library_size")
+    if column:
+        check_column(adata, column, argument="library_size")
+        total = adata.obs[column].to_numpy(np.float64)[used]
+    else:
+        total = _full_totals(adata, used)
+    return (np.maximum(total, 1.0) / float(params.get("target_sum", _TARGET_SUM))).astype(np.float32)
+
+
+def _full_totals(adata: AnnData, used: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return counts per cell over every gene of the screen, also those not modelled."""
+    whole = adata._adata_ref if adata.is_view and adata._adata_ref.n_obs == adata.n_obs else adata
+    return np.asarray(find_counts(whole).matrix.sum(axis=1), dtype=np.float64).ravel()[used]

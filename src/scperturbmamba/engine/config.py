@@ -1,0 +1,135 @@
+"""What a network is and how it is trained, checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NetConfig(_Config):
+    """The network.
+
+    Attributes
+    ----------
+    mixer
+        ``"mamba2"`` (bidirectional Mamba-2) or ``"lstm"`` (bidirectional LSTM).
+    layers
+        Layers in all; the first ``static_layers`` of them see the genes before the condition enters.
+    width
+        Numbers per token.
+    state
+        Numbers per channel of the state of a scan (the paper's N).
+    head_width
+        Channels per head of a scan (the paper's P); ``expand * width`` is a multiple of it.
+    expand
+        Inner width of a mixer over ``width``.
+    kernel
+        Odd width of the centred convolution before a scan.
+    identity_width
+        Numbers of the learned identity embedding of a gene.
+    position_width
+        Numbers of the learned chromosome embedding.
+    identity_dropout
+        Share of training steps in which a perturbed gene's identity is hidden, so that its features must do.
+    dropout
+        Share of a mixer's output that is dropped in training.
+    head
+        ``"linear"`` (a value per gene) or ``"nb"`` (mean and dispersion of a negative binomial).
+    """
+
+    mixer: Literal["mamba2", "lstm"] = "mamba2"
+    layers: int = Field(2, ge=1)
+    static_layers: int = Field(0, ge=0)
+    width: int = Field(48, ge=2)
+    state: int = Field(32, ge=1)
+    head_width: int = Field(24, ge=1)
+    expand: int = Field(2, ge=1)
+    kernel: int = Field(3, ge=1)
+    identity_width: int = Field(32, ge=1)
+    position_width: int = Field(8, ge=1)
+    identity_dropout: float = Field(0.5, ge=0, le=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    head: Literal["linear", "nb"] = "linear"
+
+    @model_validator(mode="after")
+    def _shapes_fit(self) -> NetConfig:
+        if (self.width * self.expand) % self.head_width:
+            msg = f"width × expand = {self.width * self.expand} must be a multiple of head_width = {self.head_width}"
+            raise ValueError(msg)
+        if self.kernel % 2 == 0:
+            msg = f"kernel must be odd, so that the convolution is centred; found {self.kernel}"
+            raise ValueError(msg)
+        if self.mixer == "lstm" and self.width % 2:
+            msg = f"width must be even for the lstm, half for each direction; found {self.width}"
+            raise ValueError(msg)
+        if self.static_layers >= self.layers:
+            msg = f"static_layers = {self.static_layers} must be below layers = {self.layers}"
+            raise ValueError(msg)
+        return self
+
+
+class TrainConfig(_Config):
+    """How a network is trained.
+
+    Attributes
+    ----------
+    epochs
+        At most so many passes over the training conditions.
+    batch_conditions
+        Conditions in a step; the backbone runs once for each.
+    cells_per_condition
+        Cells drawn per condition and step for the likelihood of the ``nb`` head.
+    lr, weight_decay
+        Peak rate of AdamW, and its decay, which spares embeddings, the condition encoder, norms and biases.
+    warmup
+        Share of the steps over which the rate rises; a cosine takes it down afterwards.
+    clip
+        Largest norm of the gradient.
+    patience
+        Validations without improvement before training stops.
+    every_n_epochs
+        Validate every so many epochs.
+    precision
+        Lightning's word: ``"32-true"``, ``"bf16-mixed"``, ``"16-mixed"``, ``"64-true"``.
+    devices
+        How many devices.
+    """
+
+    epochs: int = Field(200, ge=1)
+    batch_conditions: int = Field(16, ge=1)
+    cells_per_condition: int = Field(32, ge=1)
+    lr: float = Field(3e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    warmup: float = Field(0.1, ge=0, lt=1)
+    clip: float = Field(1.0, gt=0)
+    patience: int = Field(20, ge=1)
+    every_n_epochs: int = Field(5, ge=1)
+    precision: str = "32-true"
+    devices: int = Field(1, ge=1)
+
+
+C = TypeVar("C", bound=_Config)
+
+
+def resolve(kind: type[C], given: C | Mapping[str, Any] | None, argument: str) -> C:
+    """Return a checked configuration from one, from a mapping, or from nothing.
+
+    Raises
+    ------
+    ValueError
+        An unknown name or a value out of range; the message lists each.
+    """
+    if isinstance(given, kind):
+        return given
+    try:
+        return kind(**dict(given or {}))
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'settings'}: {one['msg']}" for one in error.errors())
+        msg = f"`{argument}` is not valid: {faults}. Known: {list(kind.model_fields)}."
+        raise ValueError(msg) from None

@@ -1,0 +1,281 @@
+"""Train a predictor with Lightning: arrays in, the best weights and a history out."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import lightning.pytorch as lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from scperturbmamba.engine.config import TrainConfig
+from scperturbmamba.engine.likelihood import nb_log_likelihood
+from scperturbmamba.engine.predictor import Predictor
+from scperturbmamba.engine.tokens import ConditionInputs
+
+CellDraw = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
+_ACCELERATOR = {"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a predictor is trained on.
+
+    Attributes
+    ----------
+    conditions
+        Inputs of every row.
+    labels
+        Name of every row, for messages.
+    delta
+        (rows, genes): effects, in the order of the sequence, scale of X.
+    train, val
+        Places of the rows of either side; ``val`` may be empty.
+    weight
+        (rows,): weight of a row in the loss.
+    draw_cells
+        For ``nb``: given rows, return counts (rows, cells, genes) and sizes (rows, cells).
+    log_rate
+        For ``nb``: (contexts, genes) log rate of the control cells.
+    to_delta
+        For ``nb``: from shifts, log dispersion and context to effects on the scale of X.
+    """
+
+    conditions: ConditionInputs
+    labels: Sequence[str]
+    delta: Tensor
+    train: Tensor
+    val: Tensor
+    weight: Tensor
+    draw_cells: CellDraw | None = None
+    log_rate: Tensor | None = None
+    to_delta: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+
+
+@dataclass
+class History:
+    """What happened in training: a row per validation, and why it ended."""
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = -1
+    stopped: str = ""
+
+
+class Training(lightning.LightningModule):
+    """Losses, validation and optimiser of a predictor."""
+
+    def __init__(self, net: Predictor, task: Task, config: TrainConfig, *, n_steps: int, random_state: int) -> None:
+        super().__init__()
+        self.net, self.task, self.config, self.n_steps = net, task, config, n_steps
+        self.random_state = random_state
+        self.cells = torch.Generator().manual_seed(random_state)
+        self.history = History()
+        self.started = time.perf_counter()
+        self._epoch_losses: list[float] = []
+
+    def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the loss of some rows."""
+        conditions = self.task.conditions[rows].to(self.device, self.net.scale.dtype)
+        effect = self.net(conditions)
+        weight = self.task.weight[rows].to(self.device)
+        if self.task.draw_cells is None or self.task.log_rate is None or effect.log_dispersion is None:
+            error = (effect.shift - self.task.delta[rows].to(self.device)) / self.net.scale
+            return (weight * error.square().mean(1)).sum() / weight.sum()
+        counts, size = (one.to(self.device) for one in self.task.draw_cells(rows, generator))
+        log_rate = self.task.log_rate.to(self.device)[conditions.context] + effect.shift.float()
+        mean = size[..., None] * torch.exp(log_rate.clamp(-20, 12))[:, None]
+        like = nb_log_likelihood(counts, mean, torch.exp(effect.log_dispersion.float())[:, None])
+        return -(weight * like.mean((1, 2))).sum() / weight.sum()
+
+    def training_step(self, rows: Tensor, batch_idx: int) -> Tensor:
+        """Take one step; stop at once where the loss is no number."""
+        loss = self.loss(rows.cpu(), self.cells)
+        if not torch.isfinite(loss):
+            names = [self.task.labels[int(row)] for row in rows[:5]]
+            msg = (
+                f"the training loss became {loss.item()} at step {self.global_step}, in the batch with {names}. "
+                'Lower the rate: `train={"lr": 1e-3}`, or train in `train={"precision": "32-true"}`.'
+            )
+            raise RuntimeError(msg)
+        self._epoch_losses.append(float(loss.detach()))
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Write a row of history at the last step of an epoch that is to be validated."""
+        last = self.current_epoch + 1 == self.config.epochs
+        if (self.current_epoch + 1) % self.config.every_n_epochs and not last:
+            return
+        row = {
+            "epoch": float(self.current_epoch + 1),
+            "step": float(self.global_step),
+            "train_loss": sum(self._epoch_losses) / max(1, len(self._epoch_losses)),
+            "lr": float(self.trainer.optimizers[0].param_groups[0]["lr"]),
+            "seconds": time.perf_counter() - self.started,
+        }
+        self._epoch_losses = []
+        row |= {f"train_{name}": value for name, value in self._scores(self.task.train).items() if name == "r2"}
+        if len(self.task.val):
+            row |= {f"val_{name}": value for name, value in self._scores(self.task.val).items()}
+        self.history.rows.append(row)
+        self.log("monitored", row.get("val_loss", row["train_loss"]), prog_bar=False)
+        self.log_dict({name: value for name, value in row.items() if name not in ("epoch", "step")}, logger=True)
+
+    @torch.no_grad()
+    def _scores(self, rows: Tensor) -> dict[str, float]:
+        """Return loss and R² against the training mean of each gene."""
+        self.net.eval()
+        fixed = torch.Generator().manual_seed(self.random_state + 1)
+        losses, squares = [], torch.zeros(2, dtype=torch.float64)
+        centre = self.task.delta[self.task.train].mean(0)
+        for some in rows.split(self.config.batch_conditions):
+            losses.append(float(self.loss(some, fixed)) * len(some))
+            predicted = predict_delta(self.net, self.task, some, self.device)
+            truth = self.task.delta[some]
+            squares += torch.stack([(truth - predicted).square().sum(), (truth - centre).square().sum()]).double()
+        self.net.train()
+        return {"loss": sum(losses) / len(rows), "r2": float(1 - squares[0] / squares[1].clamp_min(1e-12))}
+
+    def configure_optimizers(self) -> Any:
+        """Return AdamW, whose decay spares what must stay free, under warm-up and cosine."""
+        groups = [
+            {"params": params, "weight_decay": decay * self.config.weight_decay}
+            for decay, params in enumerate(_by_decay(self.net))
+            if params
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.config.lr, betas=(0.9, 0.98))
+        warm = max(1, int(self.config.warmup * self.n_steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, warm, self.n_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def predict_delta(net: Predictor, task: Task, rows: Tensor, device: torch.device | str) -> Tensor:
+    """Return effects (rows, genes) on the scale of X, on the CPU."""
+    conditions = task.conditions[rows].to(device, net.scale.dtype)
+    effect = net(conditions)
+    if task.to_delta is None or effect.log_dispersion is None:
+        return effect.shift.float().cpu()
+    return task.to_delta(effect.shift.float().cpu(), effect.log_dispersion.float().cpu(), conditions.context.cpu())
+
+
+class _KeepBest(Callback):
+    """Keep the weights of the best validation in memory."""
+
+    def __init__(self) -> None:
+        self.best = math.inf
+        self.weights: dict[str, Tensor] | None = None
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        value = trainer.callback_metrics.get("monitored")
+        if value is not None and float(value) < self.best:
+            self.best = float(value)
+            self.weights = copy.deepcopy(module.net.state_dict())
+            module.history.best_epoch = trainer.current_epoch + 1
+
+
+class _StopWhenFlat(EarlyStopping):
+    """Early stopping that looks only at epochs in which something was measured."""
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        rows = module.history.rows
+        if rows and rows[-1]["epoch"] == trainer.current_epoch + 1:
+            super().on_train_epoch_end(trainer, module)
+
+
+def train(
+    net: Predictor,
+    task: Task,
+    config: TrainConfig,
+    *,
+    device: str = "auto",
+    random_state: int = 0,
+    callbacks: Sequence[Callback] = (),
+    logger: Any = None,
+) -> History:
+    """Train a predictor in place and leave it with its best weights, also after an interrupt.
+
+    Raises
+    ------
+    RuntimeError
+        The loss became NaN or infinite; the message names the batch and the remedy.
+    """
+    loader = DataLoader(
+        task.train.tolist(),
+        batch_size=config.batch_conditions,
+        shuffle=True,
+        generator=torch.Generator().manual_seed(random_state),
+        collate_fn=torch.tensor,
+    )
+    module = Training(net, task, config, n_steps=config.epochs * len(loader), random_state=random_state)
+    best = _KeepBest()
+    stop = _StopWhenFlat("monitored", patience=config.patience, check_on_train_epoch_end=True)
+    with _quiet(), torch.random.fork_rng():
+        torch.random.manual_seed(random_state)
+        trainer = lightning.Trainer(
+            max_epochs=config.epochs,
+            accelerator=_ACCELERATOR[device],
+            devices=config.devices,
+            precision=config.precision,  # type: ignore[arg-type]
+            gradient_clip_val=config.clip,
+            callbacks=[best, stop, *callbacks],
+            logger=logger if logger is not None else False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            log_every_n_steps=1,
+        )
+        interrupted = _fit(trainer, module, loader)
+    net.cpu()
+    if best.weights is not None:
+        net.load_state_dict(best.weights)
+    net.eval()
+    module.history.stopped = interrupted or ("early" if stop.stopped_epoch else "epochs")
+    return module.history
+
+
+def _fit(trainer: lightning.Trainer, module: Training, loader: DataLoader[Any]) -> str:
+    try:
+        trainer.fit(module, loader)
+    except (KeyboardInterrupt, SystemExit):
+        return "interrupted"
+    return "interrupted" if trainer.interrupted else ""
+
+
+def _by_decay(net: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Return parameters without and with weight decay: only the matrices of mixers and gene tokens decay."""
+    free, decayed = [], []
+    for name, parameter in net.named_parameters():
+        spared = parameter.ndim < 2 or name.startswith(("condition.", "mark.")) or "identity" in name or "log_A" in name
+        (free if spared or "dt_" in name or "embedding" in name else decayed).append(parameter)
+    return free, decayed
+
+
+def _rate(step: int, warm: int, total: int) -> float:
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, total - warm))))
+
+
+@contextmanager
+def _quiet() -> Any:
+    """Silence Lightning's remarks on hardware and loaders while it trains."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [one.level for one in loggers]
+    for one in loggers:
+        one.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        for one, level in zip(loggers, levels):
+            one.setLevel(level)

@@ -1,0 +1,56 @@
+"""Heads: from gene tokens to a change per gene, or to a distribution of counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from scperturbmamba.engine.config import NetConfig
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What the network says of a batch of conditions.
+
+    Attributes
+    ----------
+    shift
+        (b, genes): change against the control, in the scale of X for the linear head, in log rate for ``nb``.
+    log_dispersion
+        (b, genes) for ``nb``, else None.
+    """
+
+    shift: Tensor
+    log_dispersion: Tensor | None = None
+
+
+class LinearHead(nn.Module):
+    """One value per gene, plus a bias per gene, in units of a typical effect."""
+
+    def __init__(self, config: NetConfig, n_genes: int) -> None:
+        super().__init__()
+        self.norm = nn.RMSNorm(config.width, eps=1e-5)
+        self.out = nn.Linear(config.width, 1, bias=False)
+        self.bias = nn.Parameter(torch.zeros(n_genes))
+
+    def forward(self, tokens: Tensor) -> Effect:
+        """Read tokens (b, genes, width)."""
+        return Effect(self.out(self.norm(tokens)).squeeze(-1) + self.bias)
+
+
+class NegativeBinomialHead(nn.Module):
+    """Two values per gene: the change of the log rate, and the log dispersion around a gene's own."""
+
+    def __init__(self, config: NetConfig, log_dispersion: Tensor) -> None:
+        super().__init__()
+        self.norm = nn.RMSNorm(config.width, eps=1e-5)
+        self.out = nn.Linear(config.width, 2, bias=False)
+        self.bias = nn.Parameter(torch.zeros(len(log_dispersion)))
+        self.log_dispersion = nn.Parameter(log_dispersion.clone())
+
+    def forward(self, tokens: Tensor) -> Effect:
+        """Read tokens (b, genes, width)."""
+        shift, spread = self.out(self.norm(tokens)).unbind(-1)
+        return Effect(shift + self.bias, (0.1 * spread + self.log_dispersion).clamp(-4, 8))

@@ -1,0 +1,102 @@
+"""The forward network: one condition token and a token per gene, through the mixers, to the head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from scperturbmamba.engine.config import NetConfig
+from scperturbmamba.engine.heads import Effect, LinearHead, NegativeBinomialHead
+from scperturbmamba.engine.kernels import Engine
+from scperturbmamba.engine.mixers import BiMamba2, Layer
+from scperturbmamba.engine.tokens import ConditionInputs, ConditionToken, GeneInputs, GeneTokens, TargetMark
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many of each thing a predictor knows; with the config they rebuild its shapes."""
+
+    n_parts: int
+    n_kinds: int
+    n_part_features: int
+    n_code: int
+    n_covariates: int
+
+
+class Predictor(nn.Module):
+    """Predict the change of every gene for a batch of conditions; the backbone runs once for each.
+
+    Parameters
+    ----------
+    config
+        The network.
+    genes
+        Features of the measured genes, in the order of the sequence.
+    sizes
+        Numbers of parts, kinds and features.
+    state
+        (contexts, genes): standardised control expression of each context.
+    scale
+        A typical effect, in the scale of the output.
+    log_dispersion
+        (genes,): where the ``nb`` head starts.
+    """
+
+    state: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        config: NetConfig,
+        genes: GeneInputs,
+        sizes: Sizes,
+        *,
+        state: Tensor,
+        scale: float = 1.0,
+        log_dispersion: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        n_genes = len(genes.chromosome)
+        length = 1 + n_genes
+        self.config = config
+        self.register_buffer("state", state)
+        self.register_buffer("scale", torch.tensor(float(scale)))
+        self.genes = GeneTokens(config, genes)
+        self.condition = ConditionToken(
+            config,
+            n_parts=sizes.n_parts,
+            n_kinds=sizes.n_kinds,
+            widths=(sizes.n_part_features, sizes.n_code, sizes.n_covariates),
+        )
+        self.mark = TargetMark(config, sizes.n_kinds)
+        self.layers = nn.ModuleList(Layer(config, length) for _ in range(config.layers))
+        if config.head == "nb":
+            start = torch.zeros(n_genes) if log_dispersion is None else log_dispersion
+            self.head: nn.Module = NegativeBinomialHead(config, start)
+        else:
+            self.head = LinearHead(config, n_genes)
+
+    def forward(self, conditions: ConditionInputs) -> Effect:
+        """Return the effect of each condition on each gene, (b, genes)."""
+        tokens = self.tokens(conditions, self.condition(conditions))
+        effect: Effect = self.head(tokens[:, 1:])
+        return Effect(effect.shift * self.scale, effect.log_dispersion)
+
+    def tokens(self, conditions: ConditionInputs, condition: Tensor) -> Tensor:
+        """Return the mixed sequence (b, 1 + genes, width) for condition tokens (b, width)."""
+        genes = self.genes(self.state)
+        for layer in self.layers[: self.config.static_layers]:
+            genes = layer(genes, has_condition=False)
+        genes = self.mark(genes[conditions.context], conditions)
+        sequence = torch.cat([condition[:, None].to(genes.dtype), genes], dim=1)
+        for layer in self.layers[self.config.static_layers :]:
+            sequence = layer(sequence, has_condition=True)
+        return sequence
+
+    def use_engine(self, engine: Engine) -> None:
+        """Choose what scans: ``"auto"``, ``"torch"`` or ``"mamba_ssm"``."""
+        for module in self.modules():
+            if isinstance(module, BiMamba2):
+                module.engine = engine

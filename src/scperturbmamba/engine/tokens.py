@@ -1,0 +1,160 @@
+"""From genes and conditions to tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+from scperturbmamba.engine.config import NetConfig
+
+N_CHROMOSOMES = 25  # 1 to 22, X, Y, unknown
+
+
+@dataclass(frozen=True)
+class GeneInputs:
+    """What is known of each measured gene, in the order of the sequence.
+
+    Attributes
+    ----------
+    chromosome
+        (genes,) integer: 0 to 21 for 1 to 22, then X, Y, unknown.
+    locus
+        (genes, k): Fourier features of start / chromosome length; zero where unknown.
+    features
+        (genes, f): all other numbers (pathway vectors, set membership, identity code), standardised.
+    """
+
+    chromosome: Tensor
+    locus: Tensor
+    features: Tensor
+
+
+@dataclass(frozen=True)
+class ConditionInputs:
+    """A batch of conditions, each a padded set of parts.
+
+    Attributes
+    ----------
+    index
+        (b, parts) integer: place of the part's learned embedding; 0 where it has none.
+    kind
+        (b, parts) integer: place of the kind in the model's list; 0 is unknown.
+    features
+        (b, parts, f): features of the part, standardised.
+    code
+        (b, parts, c): fixed identity code of the part.
+    present
+        (b, parts) boolean: False is padding.
+    place
+        (b, parts) integer: place of the part among the gene tokens, -1 where it is not measured.
+    context
+        (b,) integer: row of ``state``.
+    covariates
+        (b, k): standardised covariates.
+    """
+
+    index: Tensor
+    kind: Tensor
+    features: Tensor
+    code: Tensor
+    present: Tensor
+    place: Tensor
+    context: Tensor
+    covariates: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: Tensor) -> ConditionInputs:
+        return ConditionInputs(**{one.name: getattr(self, one.name)[rows] for one in fields(self)})
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> ConditionInputs:
+        """Move every array, and cast those of real numbers."""
+        return ConditionInputs(**{one.name: _move(getattr(self, one.name), device, dtype) for one in fields(self)})
+
+
+def _move(value: Tensor, device: torch.device | str, dtype: torch.dtype | None) -> Tensor:
+    return value.to(device, dtype) if value.is_floating_point() else value.to(device)
+
+
+class GeneTokens(nn.Module):
+    """A token per gene: learned identity, features, chromosome and locus, expression in control cells."""
+
+    chromosome: Tensor
+    locus: Tensor
+    features: Tensor
+
+    def __init__(self, config: NetConfig, genes: GeneInputs) -> None:
+        super().__init__()
+        n_genes = len(genes.chromosome)
+        self.register_buffer("chromosome", genes.chromosome)
+        self.register_buffer("locus", genes.locus)
+        self.register_buffer("features", genes.features)
+        self.identity = nn.Embedding(n_genes, config.identity_width)
+        self.chromosome_embedding = nn.Embedding(N_CHROMOSOMES, config.position_width)
+        self.locus_mlp = _mlp(genes.locus.shape[1], 2 * config.position_width, config.position_width)
+        width = config.identity_width + 2 * config.position_width + genes.features.shape[1]
+        self.project = nn.Linear(width, config.width)
+        self.baseline = nn.Linear(1, config.width, bias=False)
+
+    def forward(self, state: Tensor) -> Tensor:
+        """Return (contexts, genes, width) for the standardised control expression (contexts, genes)."""
+        parts = [
+            self.identity.weight,
+            self.features,
+            self.chromosome_embedding(self.chromosome),
+            self.locus_mlp(self.locus),
+        ]
+        tokens: Tensor = self.project(torch.cat(parts, dim=-1)) + self.baseline(state[..., None])
+        return tokens
+
+
+class ConditionToken(nn.Module):
+    """One token for a set of parts; the order of the parts is of no account.
+
+    A part is its own features, plus its identity (a learned embedding and a fixed code), which is hidden at random in
+    training so that a gene never perturbed before is still told by its features.
+    """
+
+    def __init__(self, config: NetConfig, *, n_parts: int, n_kinds: int, widths: tuple[int, int, int]) -> None:
+        super().__init__()
+        n_features, n_code, n_covariates = widths
+        self.hidden = config.identity_dropout
+        self.identity = nn.Embedding(n_parts + 1, config.width, padding_idx=0)
+        self.kind = nn.Embedding(n_kinds, config.width)
+        self.code = nn.Linear(n_code, config.width, bias=False)
+        self.features = _mlp(n_features, 2 * config.width, config.width)
+        self.mix = _mlp(config.width, 2 * config.width, config.width)
+        self.covariates = nn.Linear(n_covariates, config.width, bias=False)
+        self.control = nn.Parameter(torch.zeros(config.width))
+
+    def forward(self, conditions: ConditionInputs) -> Tensor:
+        """Return (b, width)."""
+        seen = (conditions.index > 0).to(self.control.dtype)
+        if self.training and self.hidden > 0:
+            seen = seen * (torch.rand_like(seen) >= self.hidden)
+        identity = self.identity(conditions.index) + self.code(conditions.code)
+        part = self.features(conditions.features) + self.kind(conditions.kind) + seen[..., None] * identity
+        total = (part * conditions.present[..., None]).sum(1)
+        token: Tensor = self.control + total + self.mix(total) + self.covariates(conditions.covariates)
+        return token
+
+
+class TargetMark(nn.Module):
+    """Marks the gene tokens of the perturbed genes with what was done to them."""
+
+    def __init__(self, config: NetConfig, n_kinds: int) -> None:
+        super().__init__()
+        self.mark = nn.Embedding(n_kinds, config.width)
+
+    def forward(self, tokens: Tensor, conditions: ConditionInputs) -> Tensor:
+        """Add the marks to tokens (b, genes, width)."""
+        row, part = torch.nonzero(conditions.present & (conditions.place >= 0), as_tuple=True)
+        marks = self.mark(conditions.kind[row, part]).to(tokens.dtype)
+        return tokens.index_put((row, conditions.place[row, part]), marks, accumulate=True)
+
+
+def _mlp(n_in: int, n_hidden: int, n_out: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(n_in, n_hidden), nn.SiLU(), nn.Linear(n_hidden, n_out))

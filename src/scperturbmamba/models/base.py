@@ -1,0 +1,24 @@
+"""What every model is: it fits a bundle and predicts the effects of conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scperturbmamba.data.bundle import Bundle
+from scperturbmamba.data.conditions import Condition
+
+
+class Model(Protocol):
+    """A baseline or a network."""
+
+    def fit(self, data: Bundle) -> Self:
+        """Learn from the training rows of a bundle."""
+        ...
+
+    def predict(self, conditions: Sequence[Condition], *, context: int = 0) -> NDArray[np.float32]:
+        """Return the effects (conditions × genes) in a context, in the scale of X, against its control."""
+        ...

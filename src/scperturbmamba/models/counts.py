@@ -1,0 +1,96 @@
+"""What the negative-binomial head needs from the cells of a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from scperturbmamba.data.bundle import Cells
+from scperturbmamba.data.statistics import group_sums
+from scperturbmamba.engine.likelihood import nb_expected_log1p
+
+_N_SIZES = 5  # quantiles of the size factor over which an expectation is averaged
+_PSEUDO = 0.5  # counts added to a gene's total, so that a silent gene has a finite log rate
+
+
+@dataclass(frozen=True)
+class CountModel:
+    """Rates and dispersions of the control cells.
+
+    Attributes
+    ----------
+    log_rate
+        (contexts × genes): log of expected counts per unit of size.
+    log_dispersion
+        (genes,): by moments over control cells, shrunk to the median gene.
+    sizes
+        (sizes,): quantiles of the size factors of the training cells.
+    """
+
+    log_rate: NDArray[np.float32]
+    log_dispersion: NDArray[np.float32]
+    sizes: NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, cells: Cells, n_contexts: int) -> CountModel:
+        """Estimate from the control cells."""
+        context = np.where(cells.row < 0, -1 - cells.row, -1)
+        total = group_sums(cells.counts, context, n_contexts)
+        size = np.bincount(context[context >= 0], cells.size[context >= 0], minlength=n_contexts)[:, None]
+        rate = (total + _PSEUDO) / (size + _PSEUDO)
+        quantiles = np.quantile(cells.size, (np.arange(_N_SIZES) + 0.5) / _N_SIZES)
+        return cls(
+            np.log(rate).astype(np.float32),
+            _log_dispersion(cells, context, rate).astype(np.float32),
+            quantiles.astype(np.float32),
+        )
+
+    def to_delta(self, shift: Tensor, log_dispersion: Tensor, context: Tensor) -> Tensor:
+        """Return effects (rows, genes) on the log-normalised scale, the control taken at the same dispersion."""
+        base = torch.from_numpy(self.log_rate)[context]
+        size, r = torch.from_numpy(self.sizes), torch.exp(log_dispersion)
+        treated = nb_expected_log1p(torch.exp((base + shift).clamp(-20, 12)), r, size)
+        return treated - nb_expected_log1p(torch.exp(base), r, size)
+
+
+def _log_dispersion(
+    cells: Cells, context: NDArray[np.int64], rate: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return log r by moments: E[(y - s m)² - y] = (s m)² / r, pooled over contexts, half shrunk to the median."""
+    excess, square = np.zeros(rate.shape[1]), np.zeros(rate.shape[1])
+    for number in range(len(rate)):
+        some = np.flatnonzero(context == number)
+        s = cells.size[some].astype(np.float64)[:, None]
+        y = cells.counts[some]
+        total_sq = np.asarray(y.multiply(y).sum(0)).ravel()
+        cross = np.asarray(y.multiply(s).sum(0)).ravel()
+        total = np.asarray(y.sum(0)).ravel()
+        excess += total_sq - 2 * rate[number] * cross + rate[number] ** 2 * (s**2).sum() - total
+        square += rate[number] ** 2 * (s**2).sum()
+    log_r = np.log(np.clip(square / np.maximum(excess, 1e-8), 0.05, 100))
+    return 0.5 * (log_r + np.median(log_r))
+
+
+class CellSampler:
+    """Draws cells of rows, dense, in the order of the sequence."""
+
+    def __init__(self, cells: Cells, n_rows: int, order: NDArray[np.int64], n_cells: int) -> None:
+        self.counts = cells.counts[:, order]
+        self.size = cells.size
+        self.n_cells = n_cells
+        by_row = np.argsort(cells.row, kind="stable")
+        self.by_row = by_row
+        self.start = np.searchsorted(cells.row[by_row], np.arange(n_rows + 1))
+
+    def __call__(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return counts (rows, cells, genes) and sizes (rows, cells), drawn with replacement."""
+        first, last = self.start[rows.numpy()], self.start[rows.numpy() + 1]
+        share = torch.rand(len(rows), self.n_cells, generator=generator).numpy()
+        picked = self.by_row[(first[:, None] + share * (last - first)[:, None]).astype(np.int64)]
+        counts = self.counts[picked.ravel()].toarray().reshape(*picked.shape, -1)
+        return torch.from_numpy(counts.astype(np.float32)), torch.from_numpy(self.size[picked])
+

@@ -1,0 +1,206 @@
+"""The network as a model: bidirectional Mamba-2 over a condition token and a token per gene."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from scperturbmamba.data.bundle import Bundle
+from scperturbmamba.data.conditions import Condition
+from scperturbmamba.engine.config import NetConfig, TrainConfig
+from scperturbmamba.engine.fit import Task, train
+from scperturbmamba.engine.kernels import Engine
+from scperturbmamba.engine.likelihood import nb_sample
+from scperturbmamba.engine.predictor import Predictor, Sizes
+from scperturbmamba.engine.tokens import ConditionInputs
+from scperturbmamba.models.counts import CellSampler, CountModel
+from scperturbmamba.models.encoding import Encoder
+
+_log = logging.getLogger("scperturbmamba")
+_BATCH = 32  # conditions predicted at once
+
+
+@dataclass
+class BiMamba:
+    """The network with all that it needs to predict: encoder, weights, control profiles.
+
+    Attributes
+    ----------
+    net, training
+        How it is built and trained.
+    random_state
+        Seed.
+    device, engine
+        Where it runs, and what scans.
+    """
+
+    net: NetConfig
+    training: TrainConfig
+    random_state: int = 0
+    device: str = "auto"
+    engine: Engine = "auto"
+
+    def fit(self, data: Bundle, *, callbacks: Sequence[Any] = (), logger: Any = None) -> Self:
+        """Train on the training rows; the validation rows decide when to stop."""
+        self.encoder = Encoder.fit(data)
+        self.contexts = data.contexts
+        self.control = data.control
+        self.covariate_names = data.covariates.names
+        self.control_covariates = data.covariates.control
+        self.seen = _seen(data)
+        self.count_model = CountModel.fit(data.cells, len(data.contexts)) if data.cells is not None else None
+        self.train_mean = data.delta[data.training()].mean(0)
+        self.predictor = self._build(data)
+        self.history = train(
+            self.predictor,
+            self._task(data),
+            self.training,
+            device=self.device,
+            random_state=self.random_state,
+            callbacks=callbacks,
+            logger=logger,
+        )
+        return self
+
+    def predict(self, conditions: Sequence[Condition], *, context: int = 0) -> NDArray[np.float32]:
+        """Return effects (conditions × genes) in the order of the screen, scale of X."""
+        return self._unsorted(self._shifts(conditions, context)[0])
+
+    def sample(
+        self, conditions: Sequence[Condition], n_cells: int, *, context: int = 0, random_state: int = 0
+    ) -> NDArray[np.float32]:
+        """Draw raw counts of cells, (conditions, cells, genes), from the negative binomial.
+
+        Raises
+        ------
+        ValueError
+            The head is not ``nb``.
+        """
+        if self.count_model is None:
+            msg = 'sampled cells need the counts head; train with `head="nb"`.'
+            raise ValueError(msg)
+        _, shift, log_r = self._shifts(conditions, context)
+        generator = torch.Generator().manual_seed(random_state)
+        rate = torch.exp(torch.from_numpy(self.count_model.log_rate[context, self.encoder.order]) + shift)
+        sizes = torch.from_numpy(self.count_model.sizes)
+        drawn = sizes[torch.randint(len(sizes), (len(conditions), n_cells), generator=generator)]
+        counts = nb_sample(rate[:, None] * drawn[..., None], torch.exp(log_r)[:, None], generator)
+        return self._unsorted(counts.float())
+
+    def _shifts(self, conditions: Sequence[Condition], context: int) -> tuple[torch.Tensor, ...]:
+        """Return effects on the scale of X, shifts and log dispersions, each (conditions, genes) by sequence order."""
+        rows = np.full(len(conditions), context)
+        covariates = np.repeat(self.control_covariates[None], len(conditions), axis=0)
+        inputs = self.encoder.encode(conditions, rows, covariates)
+        control = inputs.present.any(1).logical_not()
+        self.predictor.use_engine(self.engine)
+        device = _torch_device(self.device)
+        self.predictor.to(device)
+        found: list[tuple[torch.Tensor, ...]] = []
+        with torch.inference_mode():
+            for some in torch.arange(len(conditions)).split(_BATCH):
+                found.append(self._one_batch(inputs[some], device))
+        self.predictor.cpu()
+        delta, shift, log_r = (torch.cat(parts) for parts in zip(*found))
+        keep = (~control).float()[:, None]  # the control is the control, whatever the network thinks of it
+        return delta * keep, shift * keep, log_r
+
+    def _one_batch(self, inputs: ConditionInputs, device: torch.device) -> tuple[torch.Tensor, ...]:
+        effect = self.predictor(inputs.to(device, self.predictor.scale.dtype))
+        shift = effect.shift.float().cpu()
+        if effect.log_dispersion is None or self.count_model is None:
+            return shift, shift, torch.zeros_like(shift)
+        log_r = effect.log_dispersion.float().cpu()
+        return self._to_delta(shift, log_r, inputs.context), shift, log_r
+
+    def _to_delta(self, shift: torch.Tensor, log_r: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """Convert in the order of the sequence."""
+        if self.count_model is None:
+            return shift
+        order = self.encoder.order
+        sorted_model = CountModel(
+            self.count_model.log_rate[:, order], self.count_model.log_dispersion[order], self.count_model.sizes
+        )
+        return sorted_model.to_delta(shift, log_r, context)
+
+    def _unsorted(self, values: torch.Tensor) -> NDArray[np.float32]:
+        """Bring the last axis from the order of the sequence to that of the screen."""
+        result = np.empty(values.shape, np.float32)
+        result[..., self.encoder.order] = values.numpy()
+        return result
+
+    def _build(self, data: Bundle) -> Predictor:
+        deltas = data.delta[data.training()]
+        log_r = None
+        if self.count_model is not None:
+            log_r = torch.from_numpy(self.count_model.log_dispersion[self.encoder.order])
+        with torch.random.fork_rng():
+            torch.random.manual_seed(self.random_state)
+            return build_predictor(
+                self.net, self.encoder, self.control, len(self.covariate_names), float(deltas.std()) or 1.0, log_r
+            )
+
+    def _task(self, data: Bundle) -> Task:
+        order = self.encoder.order
+        rows = self.encoder.encode(data.conditions, data.context, data.covariates.rows)
+        weight = np.sqrt(data.n_cells / np.median(data.n_cells)).clip(0.3, 2.0)
+        cells = data.cells if self.net.head == "nb" else None
+        sampler = log_rate = to_delta = None
+        if cells is not None and self.count_model is not None:
+            sampler = CellSampler(cells, len(data.conditions), order, self.training.cells_per_condition)
+            log_rate = torch.from_numpy(self.count_model.log_rate[:, order])
+            to_delta = self._to_delta
+        return Task(
+            conditions=rows,
+            labels=[condition.label for condition in data.conditions],
+            delta=torch.from_numpy(np.ascontiguousarray(data.delta[:, order])),
+            train=torch.from_numpy(data.training()),
+            val=torch.from_numpy(np.flatnonzero(data.is_val)),
+            weight=torch.from_numpy(weight.astype(np.float32)),
+            draw_cells=sampler,
+            log_rate=log_rate,
+            to_delta=to_delta,
+        )
+
+
+def build_predictor(
+    net: NetConfig,
+    encoder: Encoder,
+    control: NDArray[np.float32],
+    n_covariates: int,
+    scale: float,
+    log_dispersion: torch.Tensor | None,
+) -> Predictor:
+    """Return an untrained network for an encoder and control profiles (contexts × genes, order of the screen)."""
+    sizes = Sizes(
+        n_parts=len(encoder.parts),
+        n_kinds=len(encoder.kinds),
+        n_part_features=encoder.features.shape[1],
+        n_code=encoder.code.shape[1],
+        n_covariates=max(1, n_covariates),
+    )
+    centre, spread = control.mean(), control.std() or 1.0
+    state = torch.from_numpy(((control - centre) / spread)[:, encoder.order].astype(np.float32))
+    return Predictor(net, encoder.gene_inputs(), sizes, state=state, scale=scale, log_dispersion=log_dispersion)
+
+
+def _seen(data: Bundle) -> dict[tuple[str, str], int]:
+    """Return cells per (label, context) of the training rows."""
+    return {
+        (data.conditions[row].without_kinds().label, data.contexts[data.context[row]]): int(data.n_cells[row])
+        for row in data.training()
+    }
+
+
+def _torch_device(name: str) -> torch.device:
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
