@@ -14,12 +14,12 @@ import anndata  # noqa: F401
 from scperturbmamba._settings import settings
 
 if TYPE_CHECKING:
-    from scperturbmamba import datasets, get, io, metrics, pl, pp, tl
+    from scperturbmamba import datasets, get, metrics, pl, pp, tl
 
 __version__ = version("scperturbmamba")
-__all__ = ["datasets", "get", "io", "metrics", "pl", "pp", "settings", "tl"]
+__all__ = ["datasets", "get", "metrics", "pl", "pp", "settings", "tl"]
 
-_ROOMS = frozenset({"datasets", "get", "io", "metrics", "pl", "pp", "tl"})
+_ROOMS = frozenset({"datasets", "get", "metrics", "pl", "pp", "tl"})
 
 
 def __getattr__(name: str) -> Any:

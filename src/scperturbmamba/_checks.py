@@ -41,7 +41,7 @@ def check_choice(value: object, choices: Iterable[str], argument: str) -> None:
 
 def check_fraction(value: float, argument: str) -> None:
     """Refuse a share outside the open interval from 0 to 1."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < 1:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 < value < 1:
         msg = f"`{argument}` must be a number between 0 and 1 (both excluded); found {value!r}."
         raise ValueError(msg)
 
@@ -72,14 +72,28 @@ def check_unique_genes(adata: AnnData) -> None:
 
 
 def check_finite(values: Any, *, what: str) -> None:
-    """Refuse NaN or infinite entries in a dense or sparse matrix, naming the first cell that holds one."""
+    """Refuse NaN or infinite entries in a dense or sparse matrix, naming the first row that holds one."""
     data = values.data if hasattr(values, "indptr") else np.asarray(values)
     bad = ~np.isfinite(data)
     if bad.any():
+        row = values.tocoo().row[bad.nonzero()[0]].min() if hasattr(values, "indptr") else bad.nonzero()[0].min()
         msg = (
-            f"{what} must be finite; found {int(bad.sum())} NaN or infinite entries. "
+            f"{what} must be finite; found {int(bad.sum())} NaN or infinite entries, the first in row {row}. "
             "Remove those cells or genes, or fill the entries, before you go on."
         )
+        raise ValueError(msg)
+
+
+def check_log_normalised(adata: AnnData) -> None:
+    """Refuse an ``X`` that is empty, holds NaN, or holds whole numbers only, as raw counts do."""
+    matrix = adata.X
+    if matrix is None:
+        msg = "`adata.X` is empty; expected log-normalised expression. Run `spm.pp.normalize(adata)` first."
+        raise ValueError(msg)
+    check_finite(matrix, what="`adata.X`")
+    data = matrix.data if hasattr(matrix, "indptr") else np.asarray(matrix)
+    if data.size and data.min() >= 0 and data.max() > 1 and not (data != np.rint(data)).any():
+        msg = "`adata.X` holds whole numbers, as raw counts do. Run `spm.pp.normalize(adata)` first."
         raise ValueError(msg)
 
 
@@ -105,14 +119,15 @@ def optional_import(module: str, *, extra: str, purpose: str) -> ModuleType:
 
 def check_params(params: dict[str, Any]) -> dict[str, Any]:
     """Return flat parameters that survive h5ad and zarr; refuse what does not."""
-    for key, value in params.items():
+    plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in params.items()}
+    for key, value in plain.items():
         if not isinstance(key, str) or "/" in key:
             msg = f"a parameter's name must be a string without '/'; found {key!r}."
             raise TypeError(msg)
         if not (_is_scalar(value) or _is_words(value)):
             msg = f"parameter {key!r} must be str, int, float, bool, None or a list of str; found {value!r}."
             raise TypeError(msg)
-    return params
+    return plain
 
 
 def _is_scalar(value: object) -> bool:

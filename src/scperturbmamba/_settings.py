@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 _ENGINES = ("auto", "torch", "mamba_ssm")
@@ -34,8 +34,8 @@ class Settings:
 
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {"device": _DEVICES, "engine": _ENGINES}
 
-    device: str
-    engine: str
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    engine: Literal["auto", "torch", "mamba_ssm"]
     cache_dir: Path
     progress: bool
 
@@ -54,6 +54,12 @@ class Settings:
         if allowed is not None and value not in allowed:
             msg = f"`spm.settings.{name}` must be one of {', '.join(allowed)}; found {value!r}."
             raise ValueError(msg)
+        if name == "progress" and not isinstance(value, bool):
+            msg = f"`spm.settings.progress` must be True or False; found {value!r}."
+            raise TypeError(msg)
+        if name == "cache_dir" and not isinstance(value, (str, os.PathLike)):
+            msg = f"`spm.settings.cache_dir` must be a path; found {value!r}."
+            raise TypeError(msg)
         super().__setattr__(name, Path(str(value)) if name == "cache_dir" else value)
 
     def __repr__(self) -> str:

@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = ["direction_accuracy", "l2", "mae", "mse", "pearson", "pearson_centred", "r2"]
 
 Rows = NDArray[np.float64]
+_ROUNDING = 1e-6  # relative to the entries: what float32 sums leave of a constant row
+_TINY = np.finfo(np.float64).tiny
 
 
 def mse(truth: ArrayLike, predicted: ArrayLike) -> Rows:
@@ -50,7 +52,7 @@ def l2(truth: ArrayLike, predicted: ArrayLike) -> Rows:
     [5.0]
     """
     a, b = _pair(truth, predicted)
-    return np.sqrt(np.nansum(np.square(b - a), axis=1))
+    return np.sqrt(_sum(np.square(b - a)))
 
 
 def pearson(truth: ArrayLike, predicted: ArrayLike) -> Rows:
@@ -63,14 +65,7 @@ def pearson(truth: ArrayLike, predicted: ArrayLike) -> Rows:
     [1.0]
     """
     a, b = _pair(truth, predicted)
-    known = np.isfinite(a) & np.isfinite(b)
-    a, b = np.where(known, a, np.nan), np.where(known, b, np.nan)
-    a, b = a - _mean(a)[:, None], b - _mean(b)[:, None]
-    norms = np.sqrt(np.nansum(a * a, axis=1) * np.nansum(b * b, axis=1))
-    scale = np.sqrt(np.nanmax(np.abs(a), axis=1, initial=0) * np.nanmax(np.abs(b), axis=1, initial=0))
-    constant = norms <= 1e-12 * np.maximum(scale**2, 1e-300)
-    value = np.divide(np.nansum(a * b, axis=1), norms, out=np.zeros(len(a)), where=~constant)
-    return np.where(known.any(1), np.clip(value, -1, 1), np.nan)
+    return _correlation(a, b, np.zeros(a.shape[1]))
 
 
 def pearson_centred(truth: ArrayLike, predicted: ArrayLike, centre: ArrayLike) -> Rows:
@@ -92,8 +87,7 @@ def pearson_centred(truth: ArrayLike, predicted: ArrayLike, centre: ArrayLike) -
     [0.0]
     """
     a, b = _pair(truth, predicted)
-    middle = np.asarray(centre, dtype=np.float64)
-    return pearson(a - middle, b - middle)
+    return _correlation(a, b, np.asarray(centre, dtype=np.float64))
 
 
 def direction_accuracy(truth: ArrayLike, predicted: ArrayLike, *, n_top_genes: int = 20) -> Rows:
@@ -136,9 +130,10 @@ def r2(truth: ArrayLike, predicted: ArrayLike, reference: ArrayLike) -> float:
     1.0
     """
     a, b = _pair(truth, predicted)
-    residual = np.nansum(np.square(a - b))
-    total = np.nansum(np.square(a - np.asarray(reference, dtype=np.float64)))
-    return float(1 - residual / total) if total > 0 else float("nan")
+    middle = np.broadcast_to(np.asarray(reference, dtype=np.float64), a.shape)
+    known = np.isfinite(a) & np.isfinite(b) & np.isfinite(middle)
+    residual, total = (float(np.square(a - one)[known].sum()) for one in (b, middle))
+    return 1 - residual / total if total > 0 else float("nan")
 
 
 def _pair(truth: ArrayLike, predicted: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -146,7 +141,28 @@ def _pair(truth: ArrayLike, predicted: ArrayLike) -> tuple[NDArray[np.float64], 
     if a.shape != b.shape:
         msg = f"truth and prediction must have one shape (rows × genes); found {a.shape} and {b.shape}."
         raise ValueError(msg)
-    return a, b
+    return np.where(np.isfinite(a), a, np.nan), np.where(np.isfinite(b), b, np.nan)
+
+
+def _correlation(a: Rows, b: Rows, centre: Rows) -> Rows:
+    """Correlate rows after a centre is taken from both; what is left of rounding alone counts as constant."""
+    known = np.isfinite(a) & np.isfinite(b) & np.isfinite(centre)
+    residues, constant = [], np.zeros(len(a), dtype=bool)
+    for one in (a, b):
+        rest = np.where(known, one - centre, np.nan)
+        rest = np.where(known, rest - _mean(rest)[:, None], 0)
+        size = np.sqrt(np.square(np.where(known, np.abs(one) + np.abs(centre), 0)).sum(axis=1))
+        constant |= np.sqrt(np.square(rest).sum(axis=1)) <= _ROUNDING * size
+        residues.append(rest / np.maximum(np.abs(rest).max(axis=1, initial=0), _TINY)[:, None])
+    a, b = residues
+    norms = np.sqrt(np.square(a).sum(axis=1) * np.square(b).sum(axis=1))
+    value = np.divide((a * b).sum(axis=1), norms, out=np.zeros(len(a)), where=~constant)
+    return np.where(known.any(axis=1), np.clip(value, -1, 1), np.nan)
+
+
+def _sum(values: Rows) -> Rows:
+    known = np.isfinite(values)
+    return np.where(known.any(axis=1), np.where(known, values, 0).sum(axis=1), np.nan)
 
 
 def _mean(values: NDArray[np.float64]) -> Rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from scperturbmamba import _keys
-from scperturbmamba._checks import check_column, check_finite, check_key, check_unique_genes
+from scperturbmamba._checks import check_column, check_finite, check_key, check_log_normalised, check_unique_genes
 from scperturbmamba.data.conditions import Condition
 from scperturbmamba.data.counts import find_counts
 from scperturbmamba.data.covariates import Covariates, read_covariates
@@ -21,6 +21,7 @@ from scperturbmamba.data.feature_tables import FeatureTable, read_features
 from scperturbmamba.data.profiles import effect_profiles, group_rows
 
 _TARGET_SUM = 1e4
+_DRUG = "drug"
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,9 @@ class Bundle:
         check_key(adata, "obs", _keys.PERTURBATION, made_by="spm.pp.perturbation_labels")
         check_key(adata, "obs", split, made_by="spm.pp.split_conditions")
         check_unique_genes(adata)
-        adata = _modelled_genes(adata)
-        _check_log_normalised(adata)
-        sides = [_side(adata, split, side, context) for side in (_keys.TRAIN, _keys.VAL)]
-        train, val = sides
+        check_log_normalised(adata)
+        modelled = _modelled_genes(adata)
+        train, val = (_side(adata[:, modelled], split, side, context) for side in (_keys.TRAIN, _keys.VAL))
         if not len(train.rows):
             msg = "expected at least one training condition with cells; found none. Run `spm.pp.split_conditions`."
             raise ValueError(msg)
@@ -122,7 +122,7 @@ class Bundle:
         row_of_cell = np.where(train.cell_row >= 0, train.cell_row, np.where(val.cell_row >= 0, val.cell_row, -1))
         row_of_cell = np.where(val.cell_row >= 0, val.cell_row + len(train.rows), row_of_cell)
         return cls(
-            genes=tuple(map(str, adata.var_names)),
+            genes=tuple(map(str, adata.var_names[modelled])),
             conditions=tuple(_with_kinds(adata, rows["label"])),
             context=rows["context"].map(place).to_numpy(np.int64),
             contexts=context_names,
@@ -132,8 +132,8 @@ class Bundle:
             is_val=np.arange(len(rows)) >= len(train.rows),
             control=train.control,
             covariates=read_covariates(adata, covariates, row_of_cell, train.control_cell, len(rows)),
-            features=read_features(adata, features),
-            cells=_cells(adata, row_of_cell, train.control_cell) if with_cells else None,
+            features=read_features(adata, features, modelled),
+            cells=_cells(adata, modelled, row_of_cell, train.control_cell) if with_cells else None,
         )
 
     def training(self) -> NDArray[np.int64]:
@@ -166,23 +166,11 @@ class _Side:
         )  # fmt: skip
 
 
-def _modelled_genes(adata: AnnData) -> AnnData:
-    """Return the genes that ``pp.select_genes`` chose, or all."""
+def _modelled_genes(adata: AnnData) -> NDArray[np.bool_]:
+    """Return (genes,): those that ``pp.select_genes`` chose, or all."""
     if _keys.SELECTED in adata.var:
-        return adata[:, adata.var[_keys.SELECTED].to_numpy(dtype=bool)]
-    return adata
-
-
-def _check_log_normalised(adata: AnnData) -> None:
-    matrix = adata.X
-    if matrix is None:
-        msg = "`adata.X` is empty; expected log-normalised expression. Run `spm.pp.normalize(adata)` first."
-        raise ValueError(msg)
-    data = matrix.data if sp.issparse(matrix) else np.asarray(matrix)
-    check_finite(matrix, what="`adata.X`")
-    if data.size and data.min() >= 0 and data.max() > 1 and not (data != np.rint(data)).any():
-        msg = "`adata.X` holds whole numbers, as raw counts do. Run `spm.pp.normalize(adata)` first."
-        raise ValueError(msg)
+        return adata.var[_keys.SELECTED].to_numpy(dtype=bool)
+    return np.ones(adata.n_vars, dtype=bool)
 
 
 def _side(adata: AnnData, split: str, side: str, context: str | None) -> _Side:
@@ -190,6 +178,12 @@ def _side(adata: AnnData, split: str, side: str, context: str | None) -> _Side:
     part = adata[on_side]
     rows, group = group_rows(part, context=context)
     is_control = (rows["label"] == _keys.CONTROL).to_numpy()
+    if len(rows) and not is_control.any():
+        msg = (
+            f"expected control cells on the side {side!r}; found none. Bring at least three to the screen, name their "
+            'label (`spm.pp.perturbation_labels(adata, column, control="...")`) and run `spm.pp.split_conditions`.'
+        )
+        raise ValueError(msg)
     profiles = effect_profiles(part.X, rows, group) if len(rows) else None
     treated = np.flatnonzero(~is_control)
     renumber = np.full(len(rows) + 1, -1)
@@ -218,37 +212,42 @@ def _with_kinds(adata: AnnData, labels: pd.Series) -> list[Condition]:
         return conditions
     pairs = adata.obs[[_keys.PERTURBATION, _keys.PERTURBATION_TYPE]].drop_duplicates(_keys.PERTURBATION)
     kinds = dict(zip(pairs[_keys.PERTURBATION].astype(str), pairs[_keys.PERTURBATION_TYPE].astype(str)))
-    return [one.with_kind(gene_kind(kinds.get(label, ""))) for one, label in zip(conditions, labels)]
+    return [_with_kind(one, kinds.get(label, "")) for one, label in zip(conditions, labels)]
+
+
+def _with_kind(condition: Condition, text: str) -> Condition:
+    """Give each part its kind; where drugs and genes go together, the dose tells the drug."""
+    kinds = text.split("+")
+    if len(kinds) > 1 and _DRUG in kinds:
+        parts = (part if part.kind or part.dose is None else replace(part, kind=_DRUG) for part in condition.parts)
+        return Condition(tuple(parts)).with_kind(gene_kind("+".join(kind for kind in kinds if kind != _DRUG)))
+    return condition.with_kind(gene_kind(text))
 
 
 def gene_kind(text: str) -> str:
     """Return the one kind that ``obs["perturbation_type"]`` names, empty where it names several or none."""
-    kinds = [kind for kind in text.split("+") if kind not in ("unknown", "nan", _keys.CONTROL, "")]
-    return kinds[0] if len(kinds) == 1 else ""
+    kinds = [kind for kind in text.split("+") if kind not in ("nan", _keys.CONTROL, "")]
+    return kinds[0] if len(kinds) == 1 and kinds[0] != "unknown" else ""
 
 
-def _cells(adata: AnnData, row: NDArray[np.int64], control_cell: NDArray[np.int64]) -> Cells:
+def _cells(
+    adata: AnnData, modelled: NDArray[np.bool_], row: NDArray[np.int64], control_cell: NDArray[np.int64]
+) -> Cells:
     number = np.where(row >= 0, row, -1 - control_cell)
     used = (row >= 0) | (control_cell >= 0)
-    counts = sp.csr_matrix(find_counts(adata[used]).matrix, dtype=np.float32)
+    counts = sp.csr_matrix(find_counts(adata[used]).matrix[:, np.flatnonzero(modelled)], dtype=np.float32)
     size = cell_sizes(adata, used)
     check_finite(size, what="the library sizes")
     return Cells(counts, size, number[used])
 
 
 def cell_sizes(adata: AnnData, used: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return library size over the target sum of ``pp.normalize`` for the cells asked for."""
+    """Return library size over the target sum of ``pp.normalize`` for the cells asked for, over all genes at hand."""
     params: dict[str, Any] = adata.uns.get(_keys.NORMALIZE, {}).get(_keys.PARAMS, {})
     column = params.get("library_size")
     if column:
         check_column(adata, column, argument="library_size")
         total = adata.obs[column].to_numpy(np.float64)[used]
     else:
-        total = _full_totals(adata, used)
+        total = np.asarray(find_counts(adata[used]).matrix.sum(axis=1), dtype=np.float64).ravel()
     return (np.maximum(total, 1.0) / float(params.get("target_sum", _TARGET_SUM))).astype(np.float32)
-
-
-def _full_totals(adata: AnnData, used: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return counts per cell over every gene of the screen, also those not modelled."""
-    whole = adata._adata_ref if adata.is_view and adata._adata_ref.n_obs == adata.n_obs else adata
-    return np.asarray(find_counts(whole).matrix.sum(axis=1), dtype=np.float64).ravel()[used]

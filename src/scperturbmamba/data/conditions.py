@@ -29,21 +29,40 @@ class Part:
     kind
         One of ``KINDS``, or empty where the screen says nothing.
     dose
-        Dose of a drug in the unit of ``obs["dose_unit"]``, or None.
+        Dose of a drug in the unit of ``obs["dose_unit"]``, to 12 digits, or None.
     """
 
     name: str
     kind: str = ""
     dose: float | None = None
 
+    def __post_init__(self) -> None:
+        if not self.name:
+            msg = "a part needs a name, a gene or a drug; found none."
+            raise ValueError(msg)
+        if self.kind and self.kind not in KINDS:
+            msg = (
+                f"what was done to {self.name!r} must be one of {list(KINDS)}; found {self.kind!r}. "
+                "A ':' inside a name is written '\\:'."
+            )
+            raise ValueError(msg)
+        if self.dose is None:
+            return
+        if not 0 <= self.dose < float("inf"):
+            msg = f"a dose is finite and not negative; found {self.dose!r} for {self.name!r}."
+            raise ValueError(msg)
+        object.__setattr__(self, "dose", float(f"{self.dose + 0.0:.12g}"))
+
     @property
     def label(self) -> str:
         """The part in the grammar above."""
         text = _SPECIAL.sub(r"\\\1", self.name)
+        if text == CONTROL:
+            text = f"\\{CONTROL}"
         if self.kind:
             text += f":{self.kind}"
         if self.dose is not None:
-            text += f"@{self.dose:.12g}"
+            text += f"@{self.dose:.12g}".replace("e+", "e")
         return text
 
 
@@ -63,8 +82,7 @@ class Condition:
     parts: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
-        unique = sorted(set(self.parts), key=lambda part: (part.name, part.kind, part.dose or 0.0))
-        object.__setattr__(self, "parts", tuple(unique))
+        object.__setattr__(self, "parts", tuple(sorted(set(self.parts), key=_rank)))
 
     @classmethod
     def of(cls, *names: str, kind: str = "") -> Condition:
@@ -102,6 +120,10 @@ class Condition:
         return Condition(tuple(replace(part, kind="") for part in self.parts))
 
 
+def _rank(part: Part) -> tuple[str, str, float]:
+    return part.name, part.kind, -1.0 if part.dose is None else part.dose
+
+
 def _split_parts(label: str) -> list[list[tuple[str, bool]]]:
     """Cut a label at every bare ``+`` into tokens ``(text, is_mark)``."""
     parts: list[list[tuple[str, bool]]] = [[]]
@@ -120,31 +142,27 @@ def _split_parts(label: str) -> list[list[tuple[str, bool]]]:
 
 
 def _parse_part(tokens: list[tuple[str, bool]], label: str) -> Part:
-    fields = {"": "", ":": "", "@": ""}
+    fields = {"": ""}
     current = ""
     for text, is_mark in tokens:
-        if is_mark:
-            current = text
-        else:
-            fields[current] += text
+        if is_mark and text in fields:
+            msg = f"label {label!r} has {text!r} twice in one part. Inside a name it is written '\\{text}'."
+            raise ValueError(msg)
+        current = text if is_mark else current
+        fields[current] = fields.get(current, "") + ("" if is_mark else text)
     if not fields[""]:
         msg = f"label {label!r} has an empty part. Write parts as 'A', 'A+B', 'drug@10' or 'A:CRISPRa'."
         raise ValueError(msg)
-    return Part(fields[""], fields[":"], _dose(fields["@"], label))
+    dose = _dose(fields["@"], label) if "@" in fields else None
+    return Part(fields[""], fields.get(":", ""), dose)
 
 
-def _dose(text: str, label: str) -> float | None:
-    if not text:
-        return None
+def _dose(text: str, label: str) -> float:
     try:
-        dose = float(text)
+        return float(text)
     except ValueError:
         msg = f"label {label!r} has the dose {text!r}, which is no number. Write 'drug@10', and '\\@' inside a name."
         raise ValueError(msg) from None
-    if not 0 <= dose < float("inf"):
-        msg = f"label {label!r} has the dose {text!r}; a dose is finite and not negative."
-        raise ValueError(msg)
-    return dose
 
 
 def part_names(conditions: Iterable[Condition]) -> list[str]:

@@ -41,7 +41,7 @@ def find_counts(adata: AnnData, *, layer: str | None = None) -> Counts:
     """
     reasons = []
     for source, matrix in _candidates(adata, layer):
-        reason = _why_not_counts(matrix)
+        reason = _why_not_counts(matrix, source)
         if reason is None:
             return Counts(_readable(matrix), source)
         reasons.append(f"`{source}` {reason}")
@@ -75,7 +75,7 @@ def _readable(matrix: Any) -> Any:
     return matrix.tocsr() if sp.issparse(matrix) else np.asarray(matrix)
 
 
-def _why_not_counts(matrix: Any) -> str | None:
+def _why_not_counts(matrix: Any, source: str) -> str | None:
     if matrix is None:
         return "is empty"
     matrix = _readable(matrix)
@@ -83,7 +83,7 @@ def _why_not_counts(matrix: Any) -> str | None:
     if data.dtype == bool or not np.issubdtype(data.dtype, np.number):
         return f"is of dtype {data.dtype}"
     if np.issubdtype(data.dtype, np.floating):
-        check_finite(matrix, what="counts")
+        check_finite(matrix, what=f"the counts in `{source}`")
         if data.size and (data != np.rint(data)).any():
             looks_logged = data.min() >= 0 and data.max() < 20
             return "holds fractions" + (", as log-normalised data do" if looks_logged else "")

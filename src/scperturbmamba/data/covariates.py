@@ -47,15 +47,18 @@ def read_covariates(
     """
     if not columns:
         return Covariates((), np.zeros((n_rows, 0), np.float32), np.zeros(0, np.float32))
-    values = pd.concat([_numbers(adata, column) for column in columns], axis=1)
     used = (row >= 0) | (control_cell >= 0)
-    bad = [str(name) for name in values.columns[values[used].isna().any()]]
+    for column in columns:
+        check_column(adata, column, argument="covariates")
+    known = adata.obs.loc[used, list(columns)]
+    bad = [str(name) for name in known.columns[known.isna().any()]]
     if bad:
         msg = f"covariates must be known for every cell; {bad} hold NaN. Fill them, or leave them out of `covariates=`."
         raise ValueError(msg)
+    values = pd.concat([_numbers(known[column], column) for column in columns], axis=1)
     matrix = values.to_numpy(np.float64)
-    mean, _, _ = group_means(matrix, row, n_rows)
-    control = matrix[control_cell >= 0].mean(0)
+    mean, _, _ = group_means(matrix, row[used], n_rows)
+    control = matrix[control_cell[used] >= 0].mean(0)
     centre, spread = mean.mean(0), mean.std(0)
     spread[spread == 0] = 1
     return Covariates(
@@ -65,11 +68,9 @@ def read_covariates(
     )
 
 
-def _numbers(adata: AnnData, column: str) -> pd.DataFrame:
+def _numbers(values: pd.Series, column: str) -> pd.DataFrame:
     """Return a column as numbers: counts in log, words as one column per level."""
-    check_column(adata, column, argument="covariates")
-    values = adata.obs[column]
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         numbers = values.astype(float)
-        return pd.DataFrame({column: np.log1p(numbers) if (numbers.dropna() >= 0).all() else numbers})
+        return pd.DataFrame({column: np.log1p(numbers) if (numbers >= 0).all() else numbers})
     return pd.get_dummies(values.astype(str), prefix=column, prefix_sep="=").astype(float)

@@ -25,7 +25,7 @@ class FeatureTable:
     source
         ``"identity"``, ``"position"``, ``"pathway"`` or any other.
     names
-        Measured genes in the order of the screen, then genes outside.
+        Modelled genes in the order of the screen, then the other measured genes, then genes outside.
     columns
         One name per number.
     values
@@ -49,8 +49,10 @@ def feature_sources(adata: AnnData) -> list[str]:
     )
 
 
-def read_features(adata: AnnData, sources: Sequence[str] | None) -> tuple[FeatureTable, ...]:
-    """Return the tables of the sources asked for, or of all that are there.
+def read_features(
+    adata: AnnData, sources: Sequence[str] | None, modelled: NDArray[np.bool_] | None = None
+) -> tuple[FeatureTable, ...]:
+    """Return the tables of the sources asked for, or of all that are there; modelled genes (default all) come first.
 
     Raises
     ------
@@ -60,16 +62,19 @@ def read_features(adata: AnnData, sources: Sequence[str] | None) -> tuple[Featur
     wanted = feature_sources(adata) if sources is None else list(sources)
     for source in wanted:
         check_key(adata, "varm", _keys.GENE_PREFIX + source, made_by=f'spm.tl.gene_features(adata, ["{source}"])')
-    return tuple(_read(adata, source) for source in wanted)
+    order = np.arange(adata.n_vars)
+    if modelled is not None:
+        order = np.concatenate([order[modelled], order[~modelled]])
+    return tuple(_read(adata, source, order) for source in wanted)
 
 
-def _read(adata: AnnData, source: str) -> FeatureTable:
+def _read(adata: AnnData, source: str, order: NDArray[np.int64]) -> FeatureTable:
     key = _keys.GENE_PREFIX + source
-    measured, record = adata.varm[key], adata.uns[key]
+    measured, record = adata.varm[key].iloc[order], adata.uns[key]
     outside: pd.DataFrame = record[_TARGETS]
     return FeatureTable(
         source=source,
-        names=(*map(str, adata.var_names), *map(str, outside.index)),
+        names=(*map(str, measured.index), *map(str, outside.index)),
         columns=tuple(map(str, measured.columns)),
         values=np.vstack([measured.to_numpy(np.float32), outside[list(measured.columns)].to_numpy(np.float32)]),
         provenance=str(record.get("provenance", "")),

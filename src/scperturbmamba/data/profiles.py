@@ -92,9 +92,9 @@ def control_rows(rows: pd.DataFrame) -> NDArray[np.int64]:
     place = {context: row for row, context in enumerate(rows["context"]) if is_control[row]}
     without = sorted(set(rows["context"]) - set(place))
     if without:
-        where = "" if without == [NO_CONTEXT] else f" in {without}"
+        where = f" in each context; found none in {without}. Leave those out" if place else "; found none. Bring some"
         msg = (
-            f"expected control cells{where}; found none. Name the control label: "
+            f"expected control cells{where}, or name the control label: "
             '`spm.pp.perturbation_labels(adata, column, control="...")`.'
         )
         raise ValueError(msg)

@@ -30,7 +30,7 @@ def group_means(
     A group of one cell has a standard error of NaN, an empty group a mean of NaN.
     """
     n = np.bincount(groups[groups >= 0], minlength=n_groups)
-    squares = matrix.power(2) if sp.issparse(matrix) else np.square(matrix, dtype=np.float64)
+    squares = matrix.astype(np.float64).power(2) if sp.issparse(matrix) else np.square(matrix, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = group_sums(matrix, groups, n_groups) / n[:, None]
         second = group_sums(squares, groups, n_groups) / n[:, None]

@@ -73,7 +73,7 @@ def toy(
     Raises
     ------
     ValueError
-        A number is not above zero, or there are fewer genes than perturbations.
+        A number is not above zero, or there are fewer genes, singles or pairs than asked for.
 
     Examples
     --------
@@ -84,11 +84,8 @@ def toy(
     >>> adata.uns["toy"]["effects"].shape
     (12, 60)
     """
-    for name, value in {"n_genes": n_genes, "n_singles": n_singles, "cells_per_condition": cells_per_condition}.items():
-        check_positive(value, name)
-    if n_singles > n_genes:
-        msg = f"`n_singles` must be at most `n_genes`={n_genes}; found {n_singles}."
-        raise ValueError(msg)
+    more = {"cells_per_condition": cells_per_condition, "n_pathways": n_pathways}
+    _check_sizes(n_genes, n_singles, n_doubles, n_outside, **more)
     rng = np.random.default_rng(random_state)
 
     table = gene_table(n_genes + n_outside, rng)
@@ -111,6 +108,20 @@ def toy(
         "effects": pd.DataFrame(effects[0][1:, measured], index=labels[1:], columns=table.index[measured]),
     }
     return adata
+
+
+def _check_sizes(n_genes: int, n_singles: int, n_doubles: int, n_outside: int, **others: int) -> None:
+    for name, value in {"n_genes": n_genes, "n_singles": n_singles, **others}.items():
+        check_positive(value, name)
+    pairs = n_singles * (n_singles - 1) // 2
+    limits = {"n_outside": (n_outside, n_singles), "n_doubles": (n_doubles, pairs), "n_singles": (n_singles, n_genes)}
+    for name, (value, most) in limits.items():
+        if not 0 <= value <= most:
+            msg = (
+                f"`{name}` must be from 0 to {most}, for {n_genes} genes and {n_singles} single perturbations; "
+                f"found {value}."
+            )
+            raise ValueError(msg)
 
 
 def _draw_targets(

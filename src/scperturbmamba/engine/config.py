@@ -92,7 +92,7 @@ class TrainConfig(_Config):
     clip
         Largest norm of the gradient.
     patience
-        Validations without improvement before training stops.
+        Training stops when the validation loss has been clearly worse than its best so many times in a row.
     every_n_epochs
         Validate every so many epochs.
     precision
@@ -101,14 +101,14 @@ class TrainConfig(_Config):
         How many devices.
     """
 
-    epochs: int = Field(200, ge=1)
+    epochs: int = Field(150, ge=1)
     batch_conditions: int = Field(16, ge=1)
     cells_per_condition: int = Field(32, ge=1)
     lr: float = Field(3e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
     warmup: float = Field(0.1, ge=0, lt=1)
     clip: float = Field(1.0, gt=0)
-    patience: int = Field(20, ge=1)
+    patience: int = Field(6, ge=1)
     every_n_epochs: int = Field(5, ge=1)
     precision: str = "32-true"
     devices: int = Field(1, ge=1)

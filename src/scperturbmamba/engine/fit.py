@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 import time
@@ -14,11 +13,12 @@ from typing import Any
 
 import lightning.pytorch as lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from scperturbmamba.engine.config import TrainConfig
+from scperturbmamba.engine.heads import Effect
 from scperturbmamba.engine.likelihood import nb_log_likelihood
 from scperturbmamba.engine.predictor import Predictor
 from scperturbmamba.engine.tokens import ConditionInputs
@@ -74,28 +74,44 @@ class History:
 class Training(lightning.LightningModule):
     """Losses, validation and optimiser of a predictor."""
 
-    def __init__(self, net: Predictor, task: Task, config: TrainConfig, *, n_steps: int, random_state: int) -> None:
+    def __init__(
+        self,
+        net: Predictor,
+        task: Task,
+        config: TrainConfig,
+        *,
+        n_steps: int,
+        random_state: int,
+    ) -> None:
         super().__init__()
         self.net, self.task, self.config, self.n_steps = net, task, config, n_steps
         self.random_state = random_state
         self.cells = torch.Generator().manual_seed(random_state)
         self.history = History()
+        self.keeper = _Keeper()
         self.started = time.perf_counter()
         self._epoch_losses: list[float] = []
 
-    def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the loss of some rows."""
+    def _effect(self, rows: Tensor) -> tuple[Effect, Tensor]:
+        """Return what the network says of some rows, and their contexts."""
         conditions = self.task.conditions[rows].to(self.device, self.net.scale.dtype)
-        effect = self.net(conditions)
-        weight = self.task.weight[rows].to(self.device)
+        return self.net(conditions), conditions.context
+
+    def _row_loss(self, rows: Tensor, effect: Effect, context: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the loss of each row."""
         if self.task.draw_cells is None or self.task.log_rate is None or effect.log_dispersion is None:
             error = (effect.shift - self.task.delta[rows].to(self.device)) / self.net.scale
-            return (weight * error.square().mean(1)).sum() / weight.sum()
+            return error.square().mean(1)
         counts, size = (one.to(self.device) for one in self.task.draw_cells(rows, generator))
-        log_rate = self.task.log_rate.to(self.device)[conditions.context] + effect.shift.float()
+        log_rate = self.task.log_rate.to(self.device)[context] + effect.shift.float()
         mean = size[..., None] * torch.exp(log_rate.clamp(-20, 12))[:, None]
         like = nb_log_likelihood(counts, mean, torch.exp(effect.log_dispersion.float())[:, None])
-        return -(weight * like.mean((1, 2))).sum() / weight.sum()
+        return -like.mean((1, 2))
+
+    def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the weighted mean loss of some rows."""
+        weight = self.task.weight[rows].to(self.device)
+        return (weight * self._row_loss(rows, *self._effect(rows), generator)).sum() / weight.sum()
 
     def training_step(self, rows: Tensor, batch_idx: int) -> Tensor:
         """Take one step; stop at once where the loss is no number."""
@@ -123,27 +139,31 @@ class Training(lightning.LightningModule):
             "seconds": time.perf_counter() - self.started,
         }
         self._epoch_losses = []
-        row |= {f"train_{name}": value for name, value in self._scores(self.task.train).items() if name == "r2"}
+        losses, row["train_r2"] = self._validate(self.task.train)
         if len(self.task.val):
-            row |= {f"val_{name}": value for name, value in self._scores(self.task.val).items()}
+            losses, row["val_r2"] = self._validate(self.task.val)
+            row["val_loss"] = float(losses.mean())
         self.history.rows.append(row)
-        self.log("monitored", row.get("val_loss", row["train_loss"]), prog_bar=False)
+        if self.keeper.keep(losses, self.net):
+            self.history.best_epoch = self.current_epoch + 1
+        self.trainer.should_stop = self.keeper.waited >= self.config.patience
         self.log_dict({name: value for name, value in row.items() if name not in ("epoch", "step")}, logger=True)
 
     @torch.no_grad()
-    def _scores(self, rows: Tensor) -> dict[str, float]:
-        """Return loss and R² against the training mean of each gene."""
+    def _validate(self, rows: Tensor) -> tuple[Tensor, float]:
+        """Return the loss of each row, and R² of the effects against the training mean of each gene."""
         self.net.eval()
         fixed = torch.Generator().manual_seed(self.random_state + 1)
         losses, squares = [], torch.zeros(2, dtype=torch.float64)
         centre = self.task.delta[self.task.train].mean(0)
         for some in rows.split(self.config.batch_conditions):
-            losses.append(float(self.loss(some, fixed)) * len(some))
-            predicted = predict_delta(self.net, self.task, some, self.device)
+            effect, context = self._effect(some)
+            losses.append(self._row_loss(some, effect, context, fixed).double().cpu())
+            predicted = delta_of(effect, self.task, context)
             truth = self.task.delta[some]
             squares += torch.stack([(truth - predicted).square().sum(), (truth - centre).square().sum()]).double()
         self.net.train()
-        return {"loss": sum(losses) / len(rows), "r2": float(1 - squares[0] / squares[1].clamp_min(1e-12))}
+        return torch.cat(losses), float(1 - squares[0] / squares[1].clamp_min(1e-12))
 
     def configure_optimizers(self) -> Any:
         """Return AdamW, whose decay spares what must stay free, under warm-up and cosine."""
@@ -158,37 +178,35 @@ class Training(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def predict_delta(net: Predictor, task: Task, rows: Tensor, device: torch.device | str) -> Tensor:
+def delta_of(effect: Effect, task: Task, context: Tensor) -> Tensor:
     """Return effects (rows, genes) on the scale of X, on the CPU."""
-    conditions = task.conditions[rows].to(device, net.scale.dtype)
-    effect = net(conditions)
+    shift = effect.shift.float().cpu()
     if task.to_delta is None or effect.log_dispersion is None:
-        return effect.shift.float().cpu()
-    return task.to_delta(effect.shift.float().cpu(), effect.log_dispersion.float().cpu(), conditions.context.cpu())
+        return shift
+    return task.to_delta(shift, effect.log_dispersion.float().cpu(), context.cpu())
 
 
-class _KeepBest(Callback):
-    """Keep the weights of the best validation in memory."""
+class _Keeper:
+    """Keeps the latest weights whose validation loss is not worse than the best by more than one standard error.
+
+    The error is that of the paired difference over validation rows: with few of them the best epoch is mostly luck.
+    """
 
     def __init__(self) -> None:
-        self.best = math.inf
+        self.waited = 0
+        self.best: Tensor | None = None
         self.weights: dict[str, Tensor] | None = None
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        value = trainer.callback_metrics.get("monitored")
-        if value is not None and float(value) < self.best:
-            self.best = float(value)
-            self.weights = copy.deepcopy(module.net.state_dict())
-            module.history.best_epoch = trainer.current_epoch + 1
-
-
-class _StopWhenFlat(EarlyStopping):
-    """Early stopping that looks only at epochs in which something was measured."""
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        rows = module.history.rows
-        if rows and rows[-1]["epoch"] == trainer.current_epoch + 1:
-            super().on_train_epoch_end(trainer, module)
+    def keep(self, losses: Tensor, net: nn.Module) -> bool:
+        """Look at the losses of the validation rows; keep the weights and return True where they will do."""
+        if self.best is None or losses.mean() < self.best.mean():
+            self.best = losses
+        worse = losses - self.best
+        error = worse.std() / len(worse) ** 0.5 if len(worse) > 1 else torch.zeros(())
+        self.waited = self.waited + 1 if worse.mean() > error else 0
+        if self.waited == 0:
+            self.weights = {name: value.detach().cpu().clone() for name, value in net.state_dict().items()}
+        return self.waited == 0
 
 
 def train(
@@ -201,23 +219,22 @@ def train(
     callbacks: Sequence[Callback] = (),
     logger: Any = None,
 ) -> History:
-    """Train a predictor in place and leave it with its best weights, also after an interrupt.
+    """Train a predictor in place; it keeps the last weights that validation does not call worse than the best.
 
     Raises
     ------
     RuntimeError
         The loss became NaN or infinite; the message names the batch and the remedy.
     """
-    loader = DataLoader(
-        task.train.tolist(),
+    rows: Any = task.train.tolist()
+    loader: DataLoader[int] = DataLoader(
+        rows,
         batch_size=config.batch_conditions,
         shuffle=True,
         generator=torch.Generator().manual_seed(random_state),
         collate_fn=torch.tensor,
     )
     module = Training(net, task, config, n_steps=config.epochs * len(loader), random_state=random_state)
-    best = _KeepBest()
-    stop = _StopWhenFlat("monitored", patience=config.patience, check_on_train_epoch_end=True)
     with _quiet(), torch.random.fork_rng():
         torch.random.manual_seed(random_state)
         trainer = lightning.Trainer(
@@ -226,7 +243,7 @@ def train(
             devices=config.devices,
             precision=config.precision,  # type: ignore[arg-type]
             gradient_clip_val=config.clip,
-            callbacks=[best, stop, *callbacks],
+            callbacks=list(callbacks),
             logger=logger if logger is not None else False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -234,15 +251,14 @@ def train(
             log_every_n_steps=1,
         )
         interrupted = _fit(trainer, module, loader)
-    net.cpu()
-    if best.weights is not None:
-        net.load_state_dict(best.weights)
-    net.eval()
-    module.history.stopped = interrupted or ("early" if stop.stopped_epoch else "epochs")
+    net.cpu().eval()
+    if module.keeper.weights is not None:
+        net.load_state_dict(module.keeper.weights)
+    module.history.stopped = interrupted or ("early" if module.keeper.waited >= config.patience else "epochs")
     return module.history
 
 
-def _fit(trainer: lightning.Trainer, module: Training, loader: DataLoader[Any]) -> str:
+def _fit(trainer: lightning.Trainer, module: Training, loader: DataLoader[int]) -> str:
     try:
         trainer.fit(module, loader)
     except (KeyboardInterrupt, SystemExit):
@@ -252,7 +268,8 @@ def _fit(trainer: lightning.Trainer, module: Training, loader: DataLoader[Any]) 
 
 def _by_decay(net: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Return parameters without and with weight decay: only the matrices of mixers and gene tokens decay."""
-    free, decayed = [], []
+    free: list[nn.Parameter] = []
+    decayed: list[nn.Parameter] = []
     for name, parameter in net.named_parameters():
         spared = parameter.ndim < 2 or name.startswith(("condition.", "mark.")) or "identity" in name or "log_A" in name
         (free if spared or "dt_" in name or "embedding" in name else decayed).append(parameter)

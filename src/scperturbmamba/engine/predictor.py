@@ -81,7 +81,7 @@ class Predictor(nn.Module):
     def forward(self, conditions: ConditionInputs) -> Effect:
         """Return the effect of each condition on each gene, (b, genes)."""
         tokens = self.tokens(conditions, self.condition(conditions))
-        effect: Effect = self.head(tokens[:, 1:])
+        effect: Effect = self.head(self.mark(tokens[:, 1:], conditions))
         return Effect(effect.shift * self.scale, effect.log_dispersion)
 
     def tokens(self, conditions: ConditionInputs, condition: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class Predictor(nn.Module):
         genes = self.genes(self.state)
         for layer in self.layers[: self.config.static_layers]:
             genes = layer(genes, has_condition=False)
-        genes = self.mark(genes[conditions.context], conditions)
+        genes = genes[conditions.context]
         sequence = torch.cat([condition[:, None].to(genes.dtype), genes], dim=1)
         for layer in self.layers[self.config.static_layers :]:
             sequence = layer(sequence, has_condition=True)

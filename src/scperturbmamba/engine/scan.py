@@ -18,7 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CHUNK = 64
+from scperturbmamba.engine.chunk import mix_inside
+
+CHUNK = 32
 
 
 def scan_sequential(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
@@ -59,7 +61,7 @@ def scan_chunked(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, *, chun
 
     # 2. Inside the chunk.
     reads = torch.einsum("bcin,bcjn->bcij", C, B)
-    y = torch.einsum("bchij,bcjhp->bcihp", reads[:, :, None] * _weights(S, E, dt), x)
+    y = mix_inside(x, reads, S, E, dt)
 
     # 3. What each chunk hands over, and the states that arrive at each chunk.
     to_right = torch.exp(total[:, :, None, 0] - S) * dt[..., 0, :]
@@ -77,20 +79,6 @@ def scan_chunked(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, *, chun
 def _pad(value: Tensor, chunk: int) -> Tensor:
     missing = -value.shape[1] % chunk
     return F.pad(value, [0, 0] * (value.ndim - 2) + [0, missing]) if missing else value
-
-
-def _weights(S: Tensor, E: Tensor, dt: Tensor) -> Tensor:
-    """Return (b, c, h, q, q): decay from token j to token i times the step of j; both directions on the diagonal."""
-    S, E = S.transpose(2, 3), E.transpose(2, 3)  # (b, c, h, q)
-    right, left = dt.permute(3, 0, 1, 4, 2)  # (b, c, h, q) each
-    q = S.shape[-1]
-    earlier = torch.ones(q, q, dtype=torch.bool, device=S.device).tril(-1)
-    log = torch.where(earlier, S[..., :, None] - S[..., None, :], E[..., None, :] - E[..., :, None])
-    same = torch.eye(q, dtype=torch.bool, device=S.device)
-    later = ~(earlier | same)
-    log = log.masked_fill(same, 0.0)  # chosen before exp, so that nothing overflows
-    step = torch.where(earlier, right[..., None, :], torch.where(later, left[..., None, :], (right + left)[..., None]))
-    return torch.exp(log) * step
 
 
 def _pass_on(given: Tensor, log_decay: Tensor) -> Tensor:

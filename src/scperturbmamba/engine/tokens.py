@@ -143,7 +143,11 @@ class ConditionToken(nn.Module):
 
 
 class TargetMark(nn.Module):
-    """Marks the gene tokens of the perturbed genes with what was done to them."""
+    """Marks the tokens of the perturbed genes with what was done to them, for their own change.
+
+    After the mixers: a mark that travelled would tell the other genes who was perturbed, and with it the training data
+    could be learned by heart.
+    """
 
     def __init__(self, config: NetConfig, n_kinds: int) -> None:
         super().__init__()

@@ -57,9 +57,7 @@ class CountModel:
         return treated - nb_expected_log1p(torch.exp(base), r, size)
 
 
-def _log_dispersion(
-    cells: Cells, context: NDArray[np.int64], rate: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _log_dispersion(cells: Cells, context: NDArray[np.int64], rate: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return log r by moments: E[(y - s m)² - y] = (s m)² / r, pooled over contexts, half shrunk to the median."""
     excess, square = np.zeros(rate.shape[1]), np.zeros(rate.shape[1])
     for number in range(len(rate)):
@@ -93,4 +91,3 @@ class CellSampler:
         picked = self.by_row[(first[:, None] + share * (last - first)[:, None]).astype(np.int64)]
         counts = self.counts[picked.ravel()].toarray().reshape(*picked.shape, -1)
         return torch.from_numpy(counts.astype(np.float32)), torch.from_numpy(self.size[picked])
-

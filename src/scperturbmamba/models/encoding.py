@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -69,8 +69,8 @@ class Encoder:
             parts=tuple(parts),
             kinds=(UNKNOWN_KIND, *kinds),
             names=names,
-            features=_stack([t for s, t in tables.items() if s not in (_IDENTITY, _POSITION)], names, len(data.genes)),
-            code=_stack([tables[_IDENTITY]] if _IDENTITY in tables else [], names, len(data.genes)),
+            features=_stack(_described_by(data.features), names, len(data.genes)),
+            code=_stack(_coded_by(data.features), names, len(data.genes)),
             chromosome=chromosome,
             locus=locus,
             provenance={source: table.provenance for source, table in tables.items()},
@@ -117,12 +117,33 @@ class Encoder:
             covariates=torch.from_numpy(_at_least_one_column(covariates.astype(np.float32))),
         )
 
+    def extended(self, tables: Sequence[FeatureTable]) -> Encoder:
+        """Return an encoder that also knows further genes, from tables made of the same sources."""
+        names = _all_names(self.genes, tables)
+        new = [number for number, name in enumerate(names) if name not in set(self.names)]
+        features = _stack(_described_by(tables), names, len(self.genes))[new]
+        code = _stack(_coded_by(tables), names, len(self.genes))[new]
+        if not new or features.shape[1] != self.features.shape[1] or code.shape[1] != self.code.shape[1]:
+            return self
+        return replace(
+            self,
+            names=(*self.names, *(names[number] for number in new)),
+            features=np.vstack([self.features, features]),
+            code=np.vstack([self.code, code]),
+        )
+
     def has_features(self, part: Part) -> bool:
         """Tell whether anything but a name is known of a part."""
-        if part.name not in self.names:
-            return False
-        row = self.names.index(part.name)
-        return bool(np.any(self.features[row])) or (part.name in self.genes and self.locus.any())
+        return part.name in self.names and bool(np.any(self.features[self.names.index(part.name)]))
+
+
+def _described_by(tables: Sequence[FeatureTable]) -> list[FeatureTable]:
+    """Return the tables that say what a gene does: all but its code and its place."""
+    return [table for table in tables if table.source not in (_IDENTITY, _POSITION)]
+
+
+def _coded_by(tables: Sequence[FeatureTable]) -> list[FeatureTable]:
+    return [table for table in tables if table.source == _IDENTITY]
 
 
 def _all_names(genes: tuple[str, ...], tables: Sequence[FeatureTable]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Condition
+from scperturbmamba.data.feature_tables import FeatureTable
 from scperturbmamba.engine.config import NetConfig, TrainConfig
 from scperturbmamba.engine.fit import Task, train
 from scperturbmamba.engine.kernels import Engine
@@ -71,6 +72,10 @@ class BiMamba:
     def predict(self, conditions: Sequence[Condition], *, context: int = 0) -> NDArray[np.float32]:
         """Return effects (conditions × genes) in the order of the screen, scale of X."""
         return self._unsorted(self._shifts(conditions, context)[0])
+
+    def learn_features(self, tables: Sequence[FeatureTable]) -> None:
+        """Take in features of genes that were not known at training, from tables of the same sources."""
+        self.encoder = self.encoder.extended(tables)
 
     def sample(
         self, conditions: Sequence[Condition], n_cells: int, *, context: int = 0, random_state: int = 0

@@ -8,14 +8,14 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 
-from scperturbmamba import _keys
 from scperturbmamba.data.control_names import is_control_name
 from scperturbmamba.data.dialects import kind_of, looks_like_column_of
 
 _NAMES: dict[str, tuple[str, ...]] = {
     "perturbation": (
-        "perturbation", "condition", "guide_identity", "gene_target", "treatment", "compound", "drug", "sgrna",
-        "guide_id", "target_gene", "perturbation_name", "guide_target", "gene", "target", "pert", "cell_type+condition",
+        "perturbation", "condition", "guide_target", "gene_target", "target_gene", "perturbation_name",
+        "guide_identity", "treatment", "compound", "drug", "sgrna", "guide_id", "gene", "target", "pert",
+        "cell_type+condition",
     ),
     "dose": ("dose", "concentration", "dose_value", "dose_amount", "dose_val", "dosage"),
     "dose_unit": ("dose_unit", "unit", "dose_units", "concentration_unit"),
@@ -50,13 +50,18 @@ def detect_columns(adata: AnnData) -> dict[str, Any]:
     >>> found["perturbation"], found["control"], found["context"], found["dose"]
     ('condition', ['control'], 'cell_line', None)
     """
-    columns = {role: _find(adata.obs, names) for role, names in _NAMES.items()}
-    by_control = _column_with_control(adata.obs)
-    if by_control is not None and not _has_control(adata.obs, columns["perturbation"]):
-        columns["perturbation"] = by_control
+    return find_columns(adata.obs)
+
+
+def find_columns(obs: pd.DataFrame) -> dict[str, Any]:
+    """Return what :func:`detect_columns` returns, of a table of cells."""
+    columns = {role: _find(obs, names) for role, names in _NAMES.items()}
+    columns["dose"] = _find(obs[[column for column in obs if _holds_numbers(obs[column])]], _NAMES["dose"])
+    if not _has_control(obs, columns["perturbation"]):
+        columns["perturbation"] = _column_with_control(obs) or columns["perturbation"]
     if columns["context"] == columns["perturbation"]:
         columns["context"] = None
-    labels = _labels(adata.obs, columns["perturbation"])
+    labels = _labels(obs, columns["perturbation"])
     found: dict[str, Any] = dict(columns)
     found["control"] = [label for label in labels if is_control_name(label)]
     found["kind"] = _kind(columns, labels)
@@ -64,12 +69,20 @@ def detect_columns(adata: AnnData) -> dict[str, Any]:
 
 
 def _find(obs: pd.DataFrame, names: tuple[str, ...]) -> str | None:
-    """Return the first column that bears one of the names, to the letter before loosely."""
+    """Return the column that bears the first of the names that occurs, in any case, with spaces or hyphens or ``_``."""
     folded = {re.sub(r"[\s\-]+", "_", str(column)).casefold(): str(column) for column in obs.columns}
     for name in names:
         if name in folded:
             return folded[name]
     return None
+
+
+def _holds_numbers(values: pd.Series) -> bool:
+    """Tell whether a column holds numbers, perhaps as text, and nothing else; truth values are none."""
+    known = values.dropna()
+    return (
+        not pd.api.types.is_bool_dtype(known) and len(known) > 0 and pd.to_numeric(known, errors="coerce").notna().all()
+    )
 
 
 def _labels(obs: pd.DataFrame, column: str | None) -> list[str]:
@@ -96,5 +109,5 @@ def _kind(columns: dict[str, str | None], labels: list[str]) -> str:
         return "unknown"
     suffixes = [kind_of(re.split(r"[_\- ]", label)[-1]) for label in labels if re.search(r"[_\- ]", label)]
     from_values = next((kind for kind in suffixes if kind), "")
-    from_dose = "drug" if columns["dose"] not in (None, _keys.DOSE) or any("@" in label for label in labels) else ""
+    from_dose = "drug" if columns["dose"] is not None or any("@" in label for label in labels) else ""
     return looks_like_column_of(column) or from_values or from_dose or "unknown"

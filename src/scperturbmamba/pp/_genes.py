@@ -7,7 +7,7 @@ import scanpy as sc
 from anndata import AnnData
 
 from scperturbmamba import _keys
-from scperturbmamba._checks import check_in_memory, check_key, check_positive, check_unique_genes
+from scperturbmamba._checks import check_in_memory, check_key, check_log_normalised, check_positive, check_unique_genes
 from scperturbmamba.data.conditions import Condition, part_names
 
 
@@ -37,7 +37,7 @@ def select_genes(adata: AnnData, *, n_top_genes: int = 2000, keep_targets: bool 
     KeyError
         Labels or split are not there.
     ValueError
-        ``n_top_genes`` is not above zero.
+        ``n_top_genes`` is not above zero, a gene name occurs twice, or ``X`` holds raw counts or NaN.
 
     References
     ----------
@@ -59,6 +59,7 @@ def select_genes(adata: AnnData, *, n_top_genes: int = 2000, keep_targets: bool 
     check_key(adata, "obs", _keys.PERTURBATION, made_by="spm.pp.perturbation_labels")
     check_key(adata, "obs", key, made_by="spm.pp.split_conditions")
     check_positive(n_top_genes, "n_top_genes")
+    check_log_normalised(adata)
     training = adata[(adata.obs[key] == _keys.TRAIN).to_numpy()]
 
     table = sc.pp.highly_variable_genes(
@@ -68,6 +69,8 @@ def select_genes(adata: AnnData, *, n_top_genes: int = 2000, keep_targets: bool 
     labels = adata.obs[_keys.PERTURBATION].astype("category").cat.categories
     is_target = np.asarray(adata.var_names.isin(part_names(Condition.parse(str(label)) for label in labels)))
 
+    if adata.is_view:
+        adata._init_as_actual(adata.copy())
     adata.var[_keys.HIGHLY_VARIABLE] = variable
     adata.var[_keys.IS_TARGET] = is_target
     adata.var[_keys.SELECTED] = variable | is_target if keep_targets else variable

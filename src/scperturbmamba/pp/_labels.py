@@ -13,8 +13,8 @@ import pandas as pd
 from anndata import AnnData
 
 from scperturbmamba import _keys
-from scperturbmamba._checks import as_names, check_column, check_in_memory, check_params
-from scperturbmamba.data.conditions import KINDS, Condition, Part
+from scperturbmamba._checks import as_names, check_in_memory, check_params
+from scperturbmamba.data.conditions import KINDS, Condition, Part, part_names
 from scperturbmamba.data.control_names import (
     fold,
     is_multiplet_name,
@@ -22,14 +22,10 @@ from scperturbmamba.data.control_names import (
     resembles_control,
 )
 from scperturbmamba.data.dialects import Reading, kind_of, looks_like_column_of, read_label
-from scperturbmamba.pp._columns import detect_columns
+from scperturbmamba.pp._columns import find_columns
+from scperturbmamba.pp._label_columns import KEPT, SLOTS, keep_columns, user_column, user_obs
 
 _log = logging.getLogger("scperturbmamba")
-_SLOTS = (
-    _keys.PERTURBATION, _keys.PERTURBATION_IDX, _keys.IS_CONTROL, _keys.N_PARTS, _keys.PERTURBATION_TYPE, _keys.DOSE,
-    _keys.DOSE_UNIT,
-)  # fmt: skip
-_ORIGINAL = "_original"
 
 
 def perturbation_labels(
@@ -83,7 +79,8 @@ def perturbation_labels(
         ``obs["perturbation_type"]``, ``obs["dose"]``, ``obs["dose_unit"]``
             Category; dose of the cell's drug in that unit, NaN where there is none; category.
         ``uns["perturbation"]``
-            ``params`` and ``labels``, a table of what each label was read as.
+            ``params``, ``labels`` (a table of what each label was read as) and ``kept`` (where the user's columns
+            that bear our names are).
 
         A column of the user's that bears one of these names is kept as ``obs["<name>_original"]``. Running twice
         changes nothing.
@@ -93,7 +90,7 @@ def perturbation_labels(
     KeyError
         A column is not there, or none can be recognised.
     ValueError
-        A label breaks the grammar, no cell is labelled, or a dose is negative.
+        A label cannot be read, no cell is labelled, or a dose is no number, infinite or negative.
 
     Examples
     --------
@@ -105,16 +102,17 @@ def perturbation_labels(
     """
     check_in_memory(adata, function="spm.pp.perturbation_labels")
     column = column or _detected(adata)
-    source = _user_column(adata, column, argument="column")
+    source = user_column(adata, column, argument="column")
     units, fixed_unit = _unit_column(adata, dose_unit)
     doses = _dose_column(adata, dose)
     kinds = _kind_column(adata, perturbation_type, column)
     extra_controls = {fold(word) for word in as_names(control or [])}
     raw = _raw_labels(source, rename or {})
+    genes = set(map(str, adata.var_names))
 
-    readings = _read_all(raw, adata, extra_controls, separator)
-    table = _per_cell(raw, readings, doses, units, fixed_unit, kinds)
-    _report(readings)
+    readings = _read_all(raw, genes, extra_controls, separator)
+    table = _per_cell(raw, readings, doses, units, fixed_unit, kinds, genes)
+    _report(readings, genes)
 
     params = {
         "column": column,
@@ -136,7 +134,7 @@ class _Kinds:
 
 
 def _detected(adata: AnnData) -> str:
-    column = detect_columns(adata)["perturbation"]
+    column = find_columns(user_obs(adata))["perturbation"] or find_columns(adata.obs)["perturbation"]
     if column is None:
         msg = (
             "no column of `adata.obs` looks like a perturbation label. "
@@ -144,19 +142,6 @@ def _detected(adata: AnnData) -> str:
         )
         raise KeyError(msg)
     return str(column)
-
-
-def _is_ours(adata: AnnData, column: str) -> bool:
-    """Tell whether an earlier run wrote this column and set none of the user's aside."""
-    return column in _SLOTS and _keys.PERTURBATION in adata.uns and f"{column}{_ORIGINAL}" not in adata.obs
-
-
-def _user_column(adata: AnnData, column: str, *, argument: str) -> pd.Series:
-    """Return the user's column; where an earlier run has set it aside, the one that was kept."""
-    check_column(adata, column, argument=argument)
-    kept = f"{column}{_ORIGINAL}"
-    ours = column in _SLOTS and _keys.PERTURBATION in adata.uns
-    return adata.obs[kept if ours and kept in adata.obs else column]
 
 
 def _raw_labels(source: pd.Series, rename: Mapping[str, str]) -> pd.Series:
@@ -167,9 +152,14 @@ def _raw_labels(source: pd.Series, rename: Mapping[str, str]) -> pd.Series:
 def _dose_column(adata: AnnData, dose: str | None) -> pd.Series | None:
     if dose is None:
         return None
-    values = pd.to_numeric(_user_column(adata, dose, argument="dose"), errors="coerce").astype(float)
-    if (values < 0).any():
-        msg = f"`obs[{dose!r}]` holds negative doses (lowest {values.min():g}); a dose is not negative."
+    source = user_column(adata, dose, argument="dose")
+    values = pd.to_numeric(source, errors="coerce").astype(float)
+    words = source[values.isna() & ~source.astype(str).map(is_unlabelled_name).astype(bool)]
+    if len(words) or (values < 0).any() or np.isinf(values).any():
+        found = f"such as {words.iloc[0]!r}" if len(words) else f"from {values.min():g} to {values.max():g}"
+        msg = (
+            f"`obs[{dose!r}]` must hold doses, finite and not negative; found {found}. Give numbers, and NaN for none."
+        )
         raise ValueError(msg)
     return values
 
@@ -178,21 +168,20 @@ def _unit_column(adata: AnnData, dose_unit: str | None) -> tuple[pd.Series | Non
     if dose_unit is None:
         return None, ""
     if dose_unit in adata.obs:
-        return _user_column(adata, dose_unit, argument="dose_unit").astype(str), ""
+        units = user_column(adata, dose_unit, argument="dose_unit")
+        return units.astype(object).where(units.notna(), "").astype(str), ""
     return None, dose_unit
 
 
 def _kind_column(adata: AnnData, perturbation_type: str | None, column: str) -> _Kinds:
     if perturbation_type is None:
-        named = detect_columns(adata)["perturbation_type"]
-        if named is not None and not _is_ours(adata, named):
-            words = _user_column(adata, named, argument="perturbation_type").astype(str).map(kind_of)
-            if (words != "").any():
-                return _Kinds(per_cell=words)
+        named = find_columns(user_obs(adata))["perturbation_type"]
+        words = None if named is None else _kind_words(adata, named)
+        if words is not None and (words != "").any():
+            return _Kinds(per_cell=words)
         return _Kinds(word=looks_like_column_of(column))
     if perturbation_type in adata.obs:
-        words = _user_column(adata, perturbation_type, argument="perturbation_type").astype(str).map(kind_of)
-        return _Kinds(per_cell=words)
+        return _Kinds(per_cell=_kind_words(adata, perturbation_type))
     kind = perturbation_type if perturbation_type in KINDS else kind_of(perturbation_type)
     if not kind:
         msg = (
@@ -202,16 +191,20 @@ def _kind_column(adata: AnnData, perturbation_type: str | None, column: str) -> 
     return _Kinds(word=kind)
 
 
-def _read_all(raw: pd.Series, adata: AnnData, controls: set[str], separator: str | None) -> dict[str, Reading | None]:
+def _kind_words(adata: AnnData, column: str) -> pd.Series:
+    return user_column(adata, column, argument="perturbation_type").astype(str).map(kind_of).astype(str)
+
+
+def _read_all(raw: pd.Series, genes: set[str], controls: set[str], separator: str | None) -> dict[str, Reading | None]:
     """Read each different label once; None where it says that there is no label."""
     labels = [str(label) for label in raw.unique()]
     alone = {label for label in labels if not any(mark in label for mark in "+_|;,")}
-    known = alone | set(map(str, adata.var_names)) | {name for name in labels if fold(name) in controls}
+    known = alone | genes | {name for name in labels if fold(name) in controls}
     readings: dict[str, Reading | None] = {}
     for label in labels:
         if fold(label) in controls:
             readings[label] = Reading(Condition())
-        elif (is_unlabelled_name(label) or is_multiplet_name(label)) and label not in adata.var_names:
+        elif (is_unlabelled_name(label) or is_multiplet_name(label)) and label not in genes:
             readings[label] = None
         else:
             readings[label] = _without_controls(read_label(label, known, separator=separator), controls)
@@ -233,6 +226,7 @@ def _per_cell(
     units: pd.Series | None,
     fixed_unit: str,
     kinds: _Kinds,
+    genes: set[str],
 ) -> pd.DataFrame:
     """Return the slots, a row per cell, from each different combination of label, dose, unit and kind once."""
     keys = pd.DataFrame({"raw": raw.to_numpy()}, index=raw.index)
@@ -241,36 +235,50 @@ def _per_cell(
     group = keys.groupby(["raw", "dose", "kind"], dropna=False, sort=False).ngroup().to_numpy()
     _, first = np.unique(group, return_index=True)
     combos = keys.iloc[first]
-    full = [_full(readings[one.raw], one.dose, one.kind) for one in combos.itertuples()]
-    shown = _show_kinds([condition for condition in full if condition is not None])
-    rows = pd.DataFrame([_row(condition, shown) for condition in full])
+    full = [_full(readings[one.raw], one.dose, one.kind, genes) for one in combos.itertuples()]
+    rows = pd.DataFrame(_rows(_with_drugs(full)))
     table = rows.iloc[group].set_index(raw.index)
     label_units = raw.map({label: one.unit if one else "" for label, one in readings.items()})
     unit = label_units.where(label_units != "", fixed_unit) if units is None else units
-    table[_keys.DOSE_UNIT] = unit.where(table[_keys.DOSE].notna()).replace("", np.nan)
+    table[_keys.DOSE_UNIT] = unit.where(table[_keys.DOSE].notna() & (unit != ""))
     return _as_slots(table)
 
 
-def _full(reading: Reading | None, dose: float, kind: str) -> Condition | None:
-    """Complete a condition with the cell's dose and kind; a dose belongs to the drugs, or to a part alone."""
+def _full(reading: Reading | None, dose: float, kind: str, genes: set[str]) -> Condition | None:
+    """Complete a condition with the cell's dose and kind; a dose belongs to a part alone, or to what may be a drug."""
     if reading is None:
         return None
     parts = reading.condition.parts
     dosed: list[Part] = []
     for part in parts:
         own = part.kind or ("drug" if part.dose is not None else kind)
-        takes = part.dose is None and not np.isnan(dose) and (own in ("drug", "") or len(parts) == 1)
+        may_be_drug = own == "drug" or (not own and part.name not in genes)
+        takes = part.dose is None and not np.isnan(dose) and (may_be_drug or len(parts) == 1)
         dosed.append(replace(part, kind="drug" if takes and not own else own, dose=dose if takes else part.dose))
     return Condition(tuple(dosed))
 
 
-def _show_kinds(conditions: list[Condition]) -> set[str]:
-    """Return the names that occur under two kinds, whose labels must tell them apart."""
+def _with_drugs(conditions: Sequence[Condition | None]) -> list[Condition | None]:
+    """Call a part a drug wherever its name is one in another condition and nothing else."""
+    drugs = {name for name, kinds in _kinds_by_name(conditions).items() if kinds == {"", "drug"}}
+    return [
+        one and Condition(tuple(replace(part, kind="drug") if part.name in drugs else part for part in one.parts))
+        for one in conditions
+    ]
+
+
+def _kinds_by_name(conditions: Sequence[Condition | None]) -> dict[str, set[str]]:
     kinds: dict[str, set[str]] = {}
     for condition in conditions:
-        for part in condition.parts:
+        for part in condition.parts if condition else ():
             kinds.setdefault(part.name, set()).add(part.kind)
-    return {name for name, found in kinds.items() if len(found) > 1}
+    return kinds
+
+
+def _rows(conditions: Sequence[Condition | None]) -> list[dict[str, Any]]:
+    """Return the slots of each condition; a name that occurs under two kinds shows them in its label."""
+    shown = {name for name, kinds in _kinds_by_name(conditions).items() if len(kinds) > 1}
+    return [_row(condition, shown) for condition in conditions]
 
 
 def _row(condition: Condition | None, shown: set[str]) -> dict[str, Any]:
@@ -297,10 +305,10 @@ def _as_slots(table: pd.DataFrame) -> pd.DataFrame:
     table[_keys.IS_CONTROL] = (label == _keys.CONTROL).to_numpy(dtype=bool)
     for name in (_keys.PERTURBATION_TYPE, _keys.DOSE_UNIT):
         table[name] = pd.Categorical(table[name].astype(object))
-    return table[list(_SLOTS)]
+    return table[list(SLOTS)]
 
 
-def _report(readings: dict[str, Reading | None]) -> None:
+def _report(readings: dict[str, Reading | None], genes: set[str]) -> None:
     """Warn of mixed spellings of the control, of likely typos, and of conditions that differ by case only."""
     read = {label: one.condition for label, one in readings.items() if one is not None}
     controls = sorted(label for label, condition in read.items() if condition.is_control)
@@ -308,7 +316,7 @@ def _report(readings: dict[str, Reading | None]) -> None:
         _log.info("labels %s were all read as the control", controls)
     if not controls:
         _warn("no control cell was found; name its label: `control=`.")
-    typos = sorted(label for label, one in read.items() if not one.is_control and resembles_control(label))
+    typos = [name for name in part_names(read.values()) if name not in genes and resembles_control(name)]
     if typos:
         _warn(f"labels {typos} look like misspelt controls; if so, pass `control={typos}`.")
     by_case: dict[str, set[str]] = {}
@@ -333,23 +341,7 @@ def _label_table(raw: pd.Series, table: pd.DataFrame) -> pd.DataFrame:
 def _write(adata: AnnData, table: pd.DataFrame, record: dict[str, Any]) -> None:
     if adata.is_view:
         adata._init_as_actual(adata.copy())
-    ours = _keys.PERTURBATION in adata.uns
-    for slot in _SLOTS:
-        if slot in adata.obs and not ours and not _same(adata.obs[slot], table[slot]):
-            adata.obs[_free_name(adata, slot)] = adata.obs[slot]
-    for slot in _SLOTS:
+    record[KEPT] = keep_columns(adata)
+    for slot in SLOTS:
         adata.obs[slot] = table[slot]
     adata.uns[_keys.PERTURBATION] = record
-
-
-def _same(old: pd.Series, new: pd.Series) -> bool:
-    return bool((old.astype(str).to_numpy() == new.astype(str).to_numpy()).all())
-
-
-def _free_name(adata: AnnData, slot: str) -> str:
-    name = f"{slot}{_ORIGINAL}"
-    number = 2
-    while name in adata.obs:
-        name = f"{slot}{_ORIGINAL}_{number}"
-        number += 1
-    return name

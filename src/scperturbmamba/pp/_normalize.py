@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 from numpy.typing import NDArray
@@ -64,12 +65,14 @@ def normalize(
 
     scaled = _log_normalised(counts.matrix, size, target_sum)
 
-    params = {"counts_source": counts.source, "library_size": library_size, "target_sum": float(target_sum)}
+    params = check_params(
+        {"counts_source": counts.source, "library_size": library_size, "target_sum": float(target_sum)}
+    )
     if adata.is_view:
         adata._init_as_actual(adata.copy())
     adata.layers[_keys.COUNTS] = counts.matrix.copy()
     adata.X = scaled
-    adata.uns[_keys.NORMALIZE] = {_keys.PARAMS: check_params(params)}
+    adata.uns[_keys.NORMALIZE] = {_keys.PARAMS: params}
 
 
 def _library_size(adata: AnnData, counts: Any, column: str | None) -> NDArray[np.float64]:
@@ -77,7 +80,7 @@ def _library_size(adata: AnnData, counts: Any, column: str | None) -> NDArray[np
     if column is None:
         return total
     check_column(adata, column, argument="library_size")
-    size = adata.obs[column].to_numpy(dtype=np.float64)
+    size = pd.to_numeric(adata.obs[column], errors="coerce").to_numpy(dtype=np.float64)
     bad = ~(np.isfinite(size) & (size >= total) & ((size > 0) | (total == 0)))
     if bad.any():
         cell = adata.obs_names[np.flatnonzero(bad)[0]]

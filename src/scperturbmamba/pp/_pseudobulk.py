@@ -7,7 +7,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scperturbmamba import _keys
-from scperturbmamba._checks import check_key
+from scperturbmamba._checks import check_key, check_log_normalised
 from scperturbmamba.data.counts import find_counts
 from scperturbmamba.data.profiles import effect_profiles, group_rows
 from scperturbmamba.data.statistics import group_sums
@@ -36,7 +36,7 @@ def pseudobulk(adata: AnnData, *, context: str | None = None) -> AnnData:
     KeyError
         Labels or the context column are not there.
     ValueError
-        There are no control cells to compare with.
+        There are no control cells to compare with, or ``X`` holds raw counts or NaN.
 
     Examples
     --------
@@ -48,6 +48,7 @@ def pseudobulk(adata: AnnData, *, context: str | None = None) -> AnnData:
     (10, 40)
     """
     check_key(adata, "obs", _keys.PERTURBATION, made_by="spm.pp.perturbation_labels")
+    check_log_normalised(adata)
 
     rows, group = group_rows(adata, context=context)
     profiles = effect_profiles(adata.X, rows, group)

@@ -11,6 +11,7 @@ from anndata import AnnData
 from scperturbmamba import _keys
 from scperturbmamba._checks import check_column, check_fraction, check_in_memory, check_key, check_params
 from scperturbmamba.data.splits import SIDES, split_cells, split_labels
+from scperturbmamba.pp._user_columns import keep_user_columns
 
 
 def split_conditions(
@@ -46,7 +47,7 @@ def split_conditions(
     -------
     None
         Writes ``obs[key_added]`` (category ``train``, ``val``, ``test``; NaN where a cell has no label) and
-        ``uns[key_added]["params"]``.
+        ``uns[key_added]["params"]``. A column of the user's of that name is kept as ``obs["<name>_original"]``.
 
     Raises
     ------
@@ -72,21 +73,28 @@ def split_conditions(
         check_column(adata, context, argument="context")
     labels = adata.obs[_keys.PERTURBATION].astype("category")
     is_control = (labels == _keys.CONTROL).to_numpy()
-    groups = np.zeros(adata.n_obs, dtype=int) if context is None else pd.factorize(adata.obs[context])[0]
+    level = pd.Series("all", index=adata.obs_names) if context is None else adata.obs[context].astype(str)
 
     rng = np.random.default_rng(random_state)
     treated = sorted(set(labels.dropna()) - {_keys.CONTROL})
     side = labels.astype(object).map(split_labels(treated, test_size=test_size, val_size=val_size, rng=rng))
-    side[is_control] = split_cells(groups[is_control], test_size=test_size, val_size=val_size, rng=rng)
-    _warn_of_few_controls(side[is_control])
+    groups = pd.factorize(level)[0][is_control]
+    side[is_control] = split_cells(groups, test_size=test_size, val_size=val_size, rng=rng)
+    _warn_of_few_controls(level[is_control])
 
-    params = {"test_size": test_size, "val_size": val_size, "context": context, "random_state": random_state}
+    params = check_params(
+        {"test_size": test_size, "val_size": val_size, "context": context, "random_state": random_state}
+    )
+    if adata.is_view:
+        adata._init_as_actual(adata.copy())
+    keep_user_columns(adata, [key_added], written_by=key_added)
     adata.obs[key_added] = pd.Categorical(side, categories=list(SIDES))
-    adata.uns[key_added] = {_keys.PARAMS: check_params(params)}
+    adata.uns[key_added] = {_keys.PARAMS: params}
 
 
-def _warn_of_few_controls(side: pd.Series) -> None:
-    missing = [name for name in SIDES if not (side == name).any()]
-    if missing:
-        text = f"there are no control cells on the side {' and '.join(missing)}: too few to divide ({len(side)})."
+def _warn_of_few_controls(level: pd.Series) -> None:
+    n_control = level.value_counts()
+    few = {str(name): int(n) for name, n in n_control[n_control < len(SIDES)].items()}
+    if few or not len(level):
+        text = f"too few control cells to give train, val and test some of their own: {few or 'none at all'}."
         warnings.warn(text, UserWarning, stacklevel=3)

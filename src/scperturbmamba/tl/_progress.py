@@ -1,0 +1,84 @@
+"""Show how a training goes: a bar anywhere, a live figure in a notebook."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import lightning.pytorch as lightning
+import pandas as pd
+from lightning.pytorch.callbacks import Callback
+from tqdm.auto import tqdm
+
+from scperturbmamba._settings import settings
+from scperturbmamba.engine.fit import Training
+
+
+def training_callbacks(epochs: int) -> list[Callback]:
+    """Return what shows progress here and now; nothing where ``settings.progress`` is False."""
+    if not settings.progress:
+        return []
+    return [ProgressBar(epochs), *([LiveCurves()] if _in_notebook() else [])]
+
+
+class ProgressBar(Callback):
+    """One bar over the epochs, with the latest losses."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+        self.bar: Any = None
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Open the bar."""
+        self.bar = tqdm(total=self.epochs, desc="training", unit="epoch")
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Move the bar."""
+        self.bar.update()
+        if isinstance(module, Training) and module.history.rows:
+            latest = module.history.rows[-1]
+            shown = ("train_loss", "val_loss", "val_r2")
+            self.bar.set_postfix({name: f"{latest[name]:.3f}" for name in shown if name in latest})
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Close the bar where training ended."""
+        self.bar.close()
+
+    def on_exception(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Close the bar after an interrupt or an error."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+class LiveCurves(Callback):
+    """Redraw loss and R² in the notebook at each validation."""
+
+    def __init__(self) -> None:
+        self.handle: Any = None
+        self.drawn = 0
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Draw, where there is something new."""
+        if not isinstance(module, Training) or len(module.history.rows) == self.drawn:
+            return
+        from IPython.display import display
+        from matplotlib import pyplot as plt
+
+        from scperturbmamba.pl._training import draw_history
+
+        self.drawn = len(module.history.rows)
+        axes = draw_history(pd.DataFrame(module.history.rows))
+        figure = axes[0].figure
+        if self.handle is None:
+            self.handle = display(figure, display_id=True)
+        else:
+            self.handle.update(figure)
+        plt.close(figure)
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and type(shell).__name__ == "ZMQInteractiveShell"

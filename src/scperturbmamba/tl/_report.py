@@ -1,0 +1,64 @@
+"""What a training found, in numbers, and how well a request is supported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from scperturbmamba import metrics
+from scperturbmamba.data.bundle import Bundle
+from scperturbmamba.data.conditions import Condition
+from scperturbmamba.engine.kernels import describe
+from scperturbmamba.models.neural import BiMamba
+
+
+def training_report(model: BiMamba, data: Bundle) -> dict[str, Any]:
+    """Return a flat report: sizes, fit of training and validation effects, and how alike the predictions are."""
+    report: dict[str, Any] = {
+        "n_genes": len(data.genes),
+        "n_train": int((~data.is_val).sum()),
+        "n_val": int(data.is_val.sum()),
+        "n_parameters": sum(p.numel() for p in model.predictor.parameters()),
+        "engine": describe(model.engine),
+        "best_epoch": model.history.best_epoch,
+        "stopped": model.history.stopped,
+    }
+    centre = data.delta[data.training()].mean(0)
+    for side, rows in (("train", data.training()), ("val", np.flatnonzero(data.is_val))):
+        predicted = _predict_rows(model, data, rows)
+        if len(rows):
+            report[f"{side}_pearson_delta"] = float(np.nanmean(metrics.pearson(data.delta[rows], predicted)))
+            report[f"{side}_r2"] = metrics.r2(data.delta[rows], predicted, centre)
+    report["similarity"] = _similarity(_predict_rows(model, data, data.training()))
+    return report
+
+
+def support(model: BiMamba, condition: Condition, n_train_cells: int) -> str:
+    """Return on what a prediction rests: ``seen``, ``parts seen``, ``features`` or ``none``."""
+    if n_train_cells > 0 or condition.is_control:
+        return "seen"
+    if all(part.name in model.encoder.parts for part in condition.parts):
+        return "parts seen"
+    known = [part.name in model.encoder.parts or model.encoder.has_features(part) for part in condition.parts]
+    return "features" if all(known) else "none"
+
+
+def _predict_rows(model: BiMamba, data: Bundle, rows: np.ndarray) -> np.ndarray:
+    result = np.zeros((len(rows), len(data.genes)), np.float32)
+    for context in range(len(data.contexts)):
+        own = np.flatnonzero(data.context[rows] == context)
+        if len(own):
+            result[own] = model.predict([data.conditions[row] for row in rows[own]], context=context)
+    return result
+
+
+def _similarity(predicted: np.ndarray) -> float:
+    """Return the mean correlation between predictions of different conditions; near 1 they have collapsed."""
+    if len(predicted) < 2:
+        return float("nan")
+    spread = predicted - predicted.mean(1, keepdims=True)
+    norm = np.linalg.norm(spread, axis=1, keepdims=True)
+    unit = spread / np.where(norm > 0, norm, 1)
+    n = len(unit)
+    return float((np.square(unit.sum(0)).sum() - np.square(unit).sum()) / (n * (n - 1)))

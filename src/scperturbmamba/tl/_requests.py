@@ -1,0 +1,79 @@
+"""Read what the user asks to predict."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+
+from anndata import AnnData
+
+from scperturbmamba.data.conditions import Condition
+from scperturbmamba.data.dialects import read_label
+from scperturbmamba.features.names import resolve_genes
+from scperturbmamba.models.neural import BiMamba
+
+
+def read_requests(adata: AnnData, labels: Sequence[str], model: BiMamba) -> list[Condition]:
+    """Return the conditions that labels in any dialect name, by the names that the predictor knows.
+
+    Raises
+    ------
+    ValueError
+        A label cannot be read, or none was given.
+    """
+    if not labels:
+        msg = 'expected at least one perturbation, such as "TP53" or "MYC+TP53"; found none.'
+        raise ValueError(msg)
+    known = list(dict.fromkeys([*model.encoder.parts, *model.encoder.names]))
+    read = [read_label(label, known).condition for label in labels]
+    named = sorted({name for condition in read for name in condition.names} - set(known))
+    resolved = _resolve(named, known) if named else {}
+    kind = model.encoder.kinds[-1]
+    conditions = [
+        Condition(tuple(replace(part, name=resolved.get(part.name, part.name)) for part in condition.parts)).with_kind(
+            kind
+        )
+        for condition in read
+    ]
+    _warn_of_strangers(conditions, model)
+    return conditions
+
+
+def resolve_context(model: BiMamba, context: str | None) -> list[int]:
+    """Return the contexts to predict in: the one asked for, or all.
+
+    Raises
+    ------
+    ValueError
+        The predictor was not trained in that context.
+    """
+    if context is None:
+        return list(range(len(model.contexts)))
+    if context not in model.contexts:
+        msg = f"`context` must be one of {list(model.contexts)}, in which the predictor was trained; found {context!r}."
+        raise ValueError(msg)
+    return [model.contexts.index(context)]
+
+
+def _resolve(names: Sequence[str], known: Sequence[str]) -> dict[str, str]:
+    resolved, _ = resolve_genes(names, known)
+    return {name: str(found) for name, found in zip(names, resolved) if isinstance(found, str) and found}
+
+
+def _warn_of_strangers(conditions: Sequence[Condition], model: BiMamba) -> None:
+    strangers = sorted(
+        {
+            part.name
+            for condition in conditions
+            for part in condition.parts
+            if part.name not in model.encoder.parts and not model.encoder.has_features(part)
+        }
+    )
+    if strangers:
+        text = (
+            f"nothing is known of {strangers[:10]}: neither seen in training nor described by a gene feature. "
+            "Their prediction is what a perturbation does on average. Describe them: "
+            "`spm.tl.gene_features(adata, ..., genes=[...])`."
+        )
+        warnings.warn(text, UserWarning, stacklevel=4)
