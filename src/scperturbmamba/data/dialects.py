@@ -133,7 +133,7 @@ def _outside_brackets(text: str) -> list[str]:
             pieces.append("")
         else:
             pieces[-1] += letter
-    return [piece.strip() for piece in pieces]
+    return [piece.strip() for piece in pieces] if depth == 0 else [text]
 
 
 def _is_canonical(text: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from anndata import AnnData
 from matplotlib.axes import Axes
@@ -65,8 +67,8 @@ def effect(
     y = np.arange(len(top))
     if truth is not None and measured is not None:
         error = _row(measured[:, predicted.var_names], name, layer=_keys.SE) if _keys.SE in measured.layers else None
-        ax.barh(y, truth[top], color=FAINT, xerr=None if error is None else error[top], error_kw={"ecolor": MUTED, "lw": 1},
-                label="measured")  # fmt: skip
+        bars: dict[str, Any] = {"xerr": None if error is None else error[top], "error_kw": {"ecolor": MUTED, "lw": 1}}
+        ax.barh(y, truth[top], color=FAINT, label="measured", **bars)
     ax.scatter(guess[top], y, color=ACCENT, s=18, zorder=3, label="predicted")
     ax.axvline(0, color=INK, lw=0.6)
     ax.set_yticks(y, predicted.var_names[top], fontstyle="italic")

@@ -30,7 +30,7 @@ class ProgressBar(Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Open the bar."""
-        self.bar = tqdm(total=self.epochs, desc="training", unit="epoch")
+        self.bar = tqdm(total=self.epochs, desc="training", unit="epoch", mininterval=1)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Move the bar."""
@@ -70,7 +70,7 @@ class LiveCurves(Callback):
 
         self.drawn = len(module.history.rows)
         axes = draw_history(pd.DataFrame(module.history.rows))
-        figure = axes[0].figure
+        figure = axes[0].get_figure(root=True)
         if self.handle is None:
             self.handle = display(figure, display_id=True)
         else:

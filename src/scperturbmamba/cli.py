@@ -1,0 +1,42 @@
+"""The command line: ``scperturbmamba demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_show_locals=False)
+
+
+@app.callback()
+def main() -> None:
+    """Predict what a perturbation does to the whole transcriptome."""
+
+
+@app.command()
+def demo(
+    data: Annotated[Path | None, typer.Option(help="An .h5ad of a screen; the default is a generated one.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the predictions and figures.")] = Path("demo"),
+    column: Annotated[str | None, typer.Option(help="Column of obs with the labels; found if not given.")] = None,
+    library_size: Annotated[
+        str | None, typer.Option(help="Column of obs with UMIs over the full transcriptome, for a gene panel.")
+    ] = None,
+    head: Annotated[str, typer.Option(help="linear or nb.")] = "linear",
+    epochs: Annotated[int, typer.Option(help="At most so many epochs.")] = 150,
+) -> None:
+    """Run the whole journey: clean, describe genes, train, predict held-out conditions, compare with baselines."""
+    from scperturbmamba._journey import Journey
+
+    journey = Journey.read(data, column=column, library_size=library_size)
+    journey.prepare()
+    journey.train(head=head, epochs=epochs)
+    predicted = journey.predict()
+    journey.write(predicted, out)
+    typer.echo(journey.verdict(predicted))
+    typer.echo(f"\nWritten to {out}/: {', '.join(sorted(path.name for path in out.iterdir()))}")
+
+
+if __name__ == "__main__":
+    app()
