@@ -54,9 +54,9 @@ def check_positive(value: float, argument: str) -> None:
 
 
 def check_in_memory(adata: AnnData, *, function: str) -> None:
-    """Refuse a backed AnnData where the function must write into its arrays."""
+    """Refuse a backed AnnData where the function needs its arrays in memory."""
     if adata.isbacked:
-        msg = f"`{function}` writes into memory, but `adata` is backed by {adata.filename}. Pass `adata.to_memory()`."
+        msg = f"`{function}` works in memory, but `adata` is backed by {adata.filename}. Pass `adata.to_memory()`."
         raise ValueError(msg)
 
 

@@ -9,7 +9,9 @@ names = st.one_of(
     st.text(alphabet="A1+@:\\ -()α", min_size=1, max_size=8),
     st.sampled_from(["control", "(+)-JQ1", "compound@home", "chr1:100", "C/C=C\\C", "MYC", "α-amanitin"]),
 )
-doses = st.one_of(st.none(), st.floats(min_value=0, allow_nan=False, allow_infinity=False), st.sampled_from([10.0, 0.0, 1e15]))
+doses = st.one_of(
+    st.none(), st.floats(min_value=0, allow_nan=False, allow_infinity=False), st.sampled_from([10.0, 0.0, 1e15])
+)
 parts = st.builds(Part, names, st.sampled_from(["", *KINDS]), doses)
 conditions = st.builds(lambda some: Condition(tuple(some)), st.lists(parts, max_size=4))
 

@@ -76,7 +76,9 @@ def test_log_data_are_refused_with_the_reason_and_the_remedy(kind):
 
 
 def test_the_reason_of_every_candidate_is_told():
-    with pytest.raises(ValueError, match="`layers.counts` holds negative.*`raw.X` holds fractions.*`X` holds fractions"):
+    with pytest.raises(
+        ValueError, match="`layers.counts` holds negative.*`raw.X` holds fractions.*`X` holds fractions"
+    ):
         find_counts(screen(LOGGED, counts=COUNTS - 3, raw=LOGGED))
 
 

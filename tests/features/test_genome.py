@@ -19,7 +19,9 @@ def test_codes_run_over_autosomes_then_x_and_y():
     assert chromosome_codes(["x", "chry"]).tolist() == [22, 23]
 
 
-@pytest.mark.parametrize("other", ["MT", "chrM", "chr1_KI270706v1_random", "KI270728.1", "0", "23", "", None, np.nan, 1.5])
+@pytest.mark.parametrize(
+    "other", ["MT", "chrM", "chr1_KI270706v1_random", "KI270728.1", "0", "23", "", None, np.nan, 1.5]
+)
 def test_what_is_no_chromosome_is_unknown(other):
     assert chromosome_codes([other]).tolist() == [UNKNOWN]
 

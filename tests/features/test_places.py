@@ -81,11 +81,15 @@ def test_a_place_with_half_of_it_missing_is_no_place():
 
 
 def test_a_csv_a_tsv_and_a_table_give_the_same(tmp_path):
-    table = pd.DataFrame({"chromosome": ["17", "X"], "start": [5, 6], "ensembl_id": ["E1", "E2"]}, index=["TP53", "MECP2"])
+    table = pd.DataFrame(
+        {"chromosome": ["17", "X"], "start": [5, 6], "ensembl_id": ["E1", "E2"]}, index=["TP53", "MECP2"]
+    )
     table.to_csv(tmp_path / "places.csv")
     table.to_csv(tmp_path / "places.tsv.gz", sep="\t")
     for path in (tmp_path / "places.csv", str(tmp_path / "places.tsv.gz")):
-        pd.testing.assert_frame_equal(read_places(path)[["chromosome", "start"]], read_places(table)[["chromosome", "start"]])
+        pd.testing.assert_frame_equal(
+            read_places(path)[["chromosome", "start"]], read_places(table)[["chromosome", "start"]]
+        )
 
 
 @pytest.mark.parametrize("name", ["genes.gtf", "genes.gtf.gz"])

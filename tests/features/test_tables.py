@@ -21,10 +21,16 @@ def test_a_file_gives_what_its_table_gives(tmp_path, name):
 
 
 def test_the_table_of_the_user_is_left_as_it_was():
-    table = pd.DataFrame({"a": [1.0]}, index=[7])
-    with pytest.raises(ValueError, match="no column of numbers"):
-        numeric_table(["7"], table)
-    assert list(table.index) == [7]
+    before = TABLE.copy()
+    numeric_table(["TP53"], TABLE)
+    pd.testing.assert_frame_equal(TABLE, before)
+
+
+def test_without_names_in_the_index_the_first_column_of_words_holds_them():
+    table = pd.DataFrame({"rank": [1, 2], "gene": ["TP53", "MYC"], "score": [0.5, 0.25]})
+    assert numeric_table(["MYC"], table).loc["MYC"].tolist() == [2, 0.25, 1]
+    with pytest.raises(ValueError, match="indexed by gene name"):
+        numeric_table(["7"], pd.DataFrame({"a": [1.0]}, index=[7]))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,14 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from scperturbmamba import _keys
-from scperturbmamba._checks import check_column, check_finite, check_key, check_log_normalised, check_unique_genes
+from scperturbmamba._checks import (
+    check_column,
+    check_finite,
+    check_in_memory,
+    check_key,
+    check_log_normalised,
+    check_unique_genes,
+)
 from scperturbmamba.data.conditions import Condition
 from scperturbmamba.data.counts import find_counts
 from scperturbmamba.data.covariates import Covariates, read_covariates
@@ -109,6 +116,7 @@ class Bundle:
         check_key(adata, "obs", _keys.PERTURBATION, made_by="spm.pp.perturbation_labels")
         check_key(adata, "obs", split, made_by="spm.pp.split_conditions")
         check_unique_genes(adata)
+        check_in_memory(adata, function="Bundle.from_adata")
         check_log_normalised(adata)
         modelled = _modelled_genes(adata)
         train, val = (_side(adata[:, modelled], split, side, context) for side in (_keys.TRAIN, _keys.VAL))

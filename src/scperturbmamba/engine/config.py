@@ -99,6 +99,9 @@ class TrainConfig(_Config):
         Lightning's word: ``"32-true"``, ``"bf16-mixed"``, ``"16-mixed"``, ``"64-true"``.
     devices
         How many devices.
+    folder
+        Where the state of the training is kept at every validation. A later call with the same folder, data and
+        settings goes on where the earlier one stopped, to the same numbers. None keeps nothing.
     """
 
     epochs: int = Field(150, ge=1)
@@ -112,6 +115,7 @@ class TrainConfig(_Config):
     every_n_epochs: int = Field(5, ge=1)
     precision: str = "32-true"
     devices: int = Field(1, ge=1)
+    folder: str | None = None
 
 
 C = TypeVar("C", bound=_Config)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as lightning
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from scperturbmamba.engine.config import TrainConfig
 from scperturbmamba.engine.heads import Effect
@@ -24,6 +26,8 @@ from scperturbmamba.engine.predictor import Predictor
 from scperturbmamba.engine.tokens import ConditionInputs
 
 CellDraw = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
+_STATE = "training"
+_TRAIN_ROWS_SCORED = 64  # enough to see the fit, cheap beside a pass over the training rows
 _ACCELERATOR = {"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}
 
 
@@ -86,11 +90,54 @@ class Training(lightning.LightningModule):
         super().__init__()
         self.net, self.task, self.config, self.n_steps = net, task, config, n_steps
         self.random_state = random_state
-        self.cells = torch.Generator().manual_seed(random_state)
+        self.cells = torch.Generator()
         self.history = History()
         self.keeper = _Keeper()
         self.started = time.perf_counter()
         self._epoch_losses: list[float] = []
+
+    def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
+        """Seed what is random in this step, so that a resumed training repeats what it would have done."""
+        seed = _seed(self.random_state, self.global_step)
+        torch.random.manual_seed(seed)
+        self.cells.manual_seed(seed)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what Lightning does not know of: history, the weights kept, what this training is."""
+        checkpoint["spm"] = {
+            "fingerprint": self.fingerprint(),
+            "history": self.history.rows,
+            "best_epoch": self.history.best_epoch,
+            "waited": self.keeper.waited,
+            "best": self.keeper.best,
+            "weights": self.keeper.weights,
+            "seconds": time.perf_counter() - self.started,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it back.
+
+        Raises
+        ------
+        ValueError
+            The state is of other data or settings.
+        """
+        state = checkpoint["spm"]
+        if state["fingerprint"] != self.fingerprint():
+            msg = (
+                f"the folder {self.config.folder} holds the state of a training with other data or settings. "
+                'Give another: `train={"folder": ...}`, or remove it.'
+            )
+            raise ValueError(msg)
+        self.history = History(list(state["history"]), state["best_epoch"])
+        self.keeper.waited, self.keeper.best, self.keeper.weights = state["waited"], state["best"], state["weights"]
+        self.started = time.perf_counter() - state["seconds"]
+
+    def fingerprint(self) -> str:
+        """Return a hash of the data and settings that decide the numbers."""
+        settings = [self.net.config.model_dump_json(), self.config.model_dump_json(exclude={"folder", "devices"})]
+        text = "|".join([*settings, str(self.random_state), *self.task.labels])
+        return hashlib.sha256(text.encode() + self.task.delta.numpy().tobytes()).hexdigest()
 
     def _effect(self, rows: Tensor) -> tuple[Effect, Tensor]:
         """Return what the network says of some rows, and their contexts."""
@@ -139,7 +186,7 @@ class Training(lightning.LightningModule):
             "seconds": time.perf_counter() - self.started,
         }
         self._epoch_losses = []
-        losses, row["train_r2"] = self._validate(self.task.train)
+        losses, row["train_r2"] = self._validate(self.task.train[:_TRAIN_ROWS_SCORED])
         if len(self.task.val):
             losses, row["val_r2"] = self._validate(self.task.val)
             row["val_loss"] = float(losses.mean())
@@ -209,6 +256,27 @@ class _Keeper:
         return self.waited == 0
 
 
+class _Shuffled(Sampler[int]):
+    """Rows in an order that depends on the seed and the epoch alone; Lightning tells it the epoch."""
+
+    def __init__(self, n: int, random_state: int) -> None:
+        self.n, self.random_state, self.epoch = n, random_state, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(_seed(self.random_state, self.epoch))
+        return iter(torch.randperm(self.n, generator=generator).tolist())
+
+
+def _seed(random_state: int, moment: int) -> int:
+    return random_state * 1_000_003 + moment
+
+
 def train(
     net: Predictor,
     task: Task,
@@ -230,8 +298,7 @@ def train(
     loader: DataLoader[int] = DataLoader(
         rows,
         batch_size=config.batch_conditions,
-        shuffle=True,
-        generator=torch.Generator().manual_seed(random_state),
+        sampler=_Shuffled(len(rows), random_state),
         collate_fn=torch.tensor,
     )
     module = Training(net, task, config, n_steps=config.epochs * len(loader), random_state=random_state)
@@ -243,14 +310,14 @@ def train(
             devices=config.devices,
             precision=config.precision,  # type: ignore[arg-type]
             gradient_clip_val=config.clip,
-            callbacks=list(callbacks),
+            callbacks=[*callbacks, *_state_keeper(config)],
             logger=logger if logger is not None else False,
-            enable_checkpointing=False,
+            enable_checkpointing=config.folder is not None,
             enable_progress_bar=False,
             enable_model_summary=False,
             log_every_n_steps=1,
         )
-        interrupted = _fit(trainer, module, loader)
+        interrupted = _fit(trainer, module, loader, _state_file(config))
     net.cpu().eval()
     if module.keeper.weights is not None:
         net.load_state_dict(module.keeper.weights)
@@ -258,12 +325,35 @@ def train(
     return module.history
 
 
-def _fit(trainer: lightning.Trainer, module: Training, loader: DataLoader[int]) -> str:
+def _fit(trainer: lightning.Trainer, module: Training, loader: DataLoader[int], state: Path | None) -> str:
     try:
-        trainer.fit(module, loader)
+        trainer.fit(module, loader, ckpt_path=state, weights_only=True)
     except (KeyboardInterrupt, SystemExit):
         return "interrupted"
     return "interrupted" if trainer.interrupted else ""
+
+
+def _state_keeper(config: TrainConfig) -> list[Callback]:
+    """Return what writes the state of the training, where a folder was given."""
+    if config.folder is None:
+        return []
+    return [
+        ModelCheckpoint(
+            dirpath=config.folder,
+            filename=_STATE,
+            every_n_epochs=config.every_n_epochs,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+    ]
+
+
+def _state_file(config: TrainConfig) -> Path | None:
+    """Return the state that an earlier call left, if there is one."""
+    if config.folder is None:
+        return None
+    path = Path(config.folder) / f"{_STATE}.ckpt"
+    return path if path.is_file() else None
 
 
 def _by_decay(net: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

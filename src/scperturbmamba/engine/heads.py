@@ -37,7 +37,7 @@ class LinearHead(nn.Module):
 
     def forward(self, tokens: Tensor) -> Effect:
         """Read tokens (b, genes, width)."""
-        return Effect(self.out(self.norm(tokens)).squeeze(-1) + self.bias)
+        return Effect(self.out(self.norm(tokens.float())).squeeze(-1) + self.bias)
 
 
 class NegativeBinomialHead(nn.Module):
@@ -52,5 +52,5 @@ class NegativeBinomialHead(nn.Module):
 
     def forward(self, tokens: Tensor) -> Effect:
         """Read tokens (b, genes, width)."""
-        shift, spread = self.out(self.norm(tokens)).unbind(-1)
+        shift, spread = self.out(self.norm(tokens.float())).unbind(-1)
         return Effect(shift + self.bias, (0.1 * spread + self.log_dispersion).clamp(-4, 8))

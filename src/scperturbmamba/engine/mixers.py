@@ -51,7 +51,7 @@ class BiMamba2(nn.Module):
         dt = F.softplus(self._steps(dt.float().view(b, l, 2, self.heads), has_condition))
         y = scan(x, dt, -torch.exp(self.log_A.float()), B, C, engine=self.engine)
         y = (y + self.D[:, None] * x).reshape(b, l, self.inner).to(z.dtype)
-        out: Tensor = self.out_proj(self.norm(y * F.silu(z)))
+        out: Tensor = self.out_proj(self.norm((y * F.silu(z)).float()))
         return out
 
     def _steps(self, raw: Tensor, has_condition: bool) -> Tensor:
@@ -89,7 +89,7 @@ class Layer(nn.Module):
 
     def forward(self, u: Tensor, *, has_condition: bool) -> Tensor:
         """Return tokens of the same shape (b, l, width)."""
-        return u + self.dropout(self.mixer(self.norm(u), has_condition=has_condition))
+        return u + self.dropout(self.mixer(self.norm(u.float()), has_condition=has_condition))
 
 
 def _spread_rates(heads: int, length: int) -> Tensor:

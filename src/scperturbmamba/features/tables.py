@@ -43,7 +43,7 @@ def numeric_table(
     genes
         Names to look up.
     source
-        A table indexed by gene name, or the path of a CSV or TSV whose first column holds the names.
+        A table, or the path of a CSV or TSV, with gene names in its index or its first column of words.
     aliases
         Other names of genes.
 
@@ -52,7 +52,7 @@ def numeric_table(
     ValueError
         A gene occurs twice, there is no numeric column, or a number is missing.
     """
-    table = source if isinstance(source, pd.DataFrame) else _indexed(read_table(source))
+    table = _by_name(source if isinstance(source, pd.DataFrame) else read_table(source))
     twice = table.index[table.index.duplicated()].unique()
     if len(twice):
         msg = f"the table has several rows for {list(map(str, twice[:3]))}; keep one row per gene."
@@ -64,8 +64,8 @@ def numeric_table(
     values = numbers.to_numpy(dtype=np.float32)
     check_finite(values, what="the numbers of a gene table")
     resolved, _ = resolve_genes(genes, table, aliases=aliases)
-    table.index = table.index.astype(str)
-    return with_known(genes, values, safe_columns(numbers.columns), table.index.get_indexer(resolved))
+    rows = table.index.astype(str).get_indexer(resolved)
+    return with_known(genes, values, safe_columns(numbers.columns), rows)
 
 
 def with_known(genes: Sequence[str], values: np.ndarray, columns: Sequence[str], rows: np.ndarray) -> pd.DataFrame:
@@ -89,7 +89,14 @@ def safe_columns(names: Sequence[object]) -> list[str]:
     return safe
 
 
-def _indexed(table: pd.DataFrame) -> pd.DataFrame:
+def _by_name(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table indexed by gene name: as it is, or by its first column of words."""
     if table.index.inferred_type == "string":
         return table
-    return table.set_index(table.columns[0])
+    words = [column for column in table.columns if pd.api.types.infer_dtype(table[column], skipna=True) == "string"]
+    if not words:
+        msg = (
+            f"the table must be indexed by gene name, or have a column of them; found {list(map(str, table.columns))}."
+        )
+        raise ValueError(msg)
+    return table.set_index(words[0])

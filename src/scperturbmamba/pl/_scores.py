@@ -11,11 +11,11 @@ from scperturbmamba import get
 from scperturbmamba.pl._style import ACCENT, INK, MUTED, dress, panels
 
 _NAMES = {
-    "mse": "MSE (lower is better)",
-    "l2": "L2 (lower is better)",
-    "pearson_delta": "Pearson of delta",
-    "pearson_delta_centred": "Pearson, mean effect removed",
-    "direction_top20": "direction, top 20 genes",
+    "mse": "MSE (low is good)",
+    "l2": "L2 (low is good)",
+    "pearson_delta": "Pearson delta",
+    "pearson_delta_centred": "Pearson, centred",
+    "direction_top20": "direction, top 20",
 }
 _BASELINES = ("no_change", "mean", "additive")
 
@@ -56,12 +56,11 @@ def scores(adata: AnnData, *, key: str | None = None, figsize: tuple[float, floa
     table = get.scores(adata, key=key)
     found = [metric for metric in _NAMES if (table["metric"] == metric).any()]
     models = list(dict.fromkeys(table["model"]))
-    width, height = figsize or (1.9 * len(found), 0.9 + 0.32 * len(models))
+    width, height = figsize or (1.7 * len(found), 0.9 + 0.32 * len(models))
     axes = list(panels(1, len(found), width=width, height=height, sharey=True).flat)
     for ax, metric in zip(axes, found):
         _draw_metric(ax, table[table["metric"] == metric], models)
         dress(ax, title=_NAMES[metric])
-        ax.title.set_fontsize(7.5)
     axes[0].set_yticks(range(len(models)), [name.replace("_", " ") for name in models])
     axes[0].set_ylim(len(models) - 0.5, -0.5)
     return axes

@@ -39,8 +39,8 @@ def detect_columns(adata: AnnData) -> dict[str, Any]:
     dict
         ``perturbation``, ``dose``, ``dose_unit``, ``perturbation_type``, ``guide``, ``context``, ``batch`` (names of
         ``obs`` columns, None where there is none), ``control`` (the labels that mean control) and ``kind`` (what the
-        perturbation column's name and values suggest: ``"knockout"``, ``"CRISPRi"``, ``"CRISPRa"``, ``"drug"``, or
-        ``"unknown"``). Nothing is written.
+        type column says, or else what the perturbation column's name and values suggest: ``"knockout"``,
+        ``"CRISPRi"``, ``"CRISPRa"``, ``"drug"``, or ``"unknown"``). Nothing is written.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def find_columns(obs: pd.DataFrame) -> dict[str, Any]:
     labels = _labels(obs, columns["perturbation"])
     found: dict[str, Any] = dict(columns)
     found["control"] = [label for label in labels if is_control_name(label)]
-    found["kind"] = _kind(columns, labels)
+    found["kind"] = _kind(obs, columns, labels)
     return found
 
 
@@ -103,10 +103,13 @@ def _column_with_control(obs: pd.DataFrame) -> str | None:
     return None
 
 
-def _kind(columns: dict[str, str | None], labels: list[str]) -> str:
+def _kind(obs: pd.DataFrame, columns: dict[str, str | None], labels: list[str]) -> str:
     column = columns["perturbation"]
     if column is None:
         return "unknown"
+    named = {kind_of(word) for word in _labels(obs, columns["perturbation_type"])} - {""}
+    if len(named) == 1:
+        return named.pop()
     suffixes = [kind_of(re.split(r"[_\- ]", label)[-1]) for label in labels if re.search(r"[_\- ]", label)]
     from_values = next((kind for kind in suffixes if kind), "")
     from_dose = "drug" if columns["dose"] is not None or any("@" in label for label in labels) else ""

@@ -103,7 +103,7 @@ def perturbation_labels(
     check_in_memory(adata, function="spm.pp.perturbation_labels")
     column = column or _detected(adata)
     source = user_column(adata, column, argument="column")
-    units, fixed_unit = _unit_column(adata, dose_unit)
+    units, fixed_unit = _unit_column(adata, dose_unit, dose)
     doses = _dose_column(adata, dose)
     kinds = _kind_column(adata, perturbation_type, column)
     extra_controls = {fold(word) for word in as_names(control or [])}
@@ -164,10 +164,10 @@ def _dose_column(adata: AnnData, dose: str | None) -> pd.Series | None:
     return values
 
 
-def _unit_column(adata: AnnData, dose_unit: str | None) -> tuple[pd.Series | None, str]:
+def _unit_column(adata: AnnData, dose_unit: str | None, dose: str | None) -> tuple[pd.Series | None, str]:
     if dose_unit is None:
         return None, ""
-    if dose_unit in adata.obs:
+    if dose_unit in adata.obs and dose_unit != dose:
         units = user_column(adata, dose_unit, argument="dose_unit")
         return units.astype(object).where(units.notna(), "").astype(str), ""
     return None, dose_unit

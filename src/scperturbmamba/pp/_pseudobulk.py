@@ -7,7 +7,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scperturbmamba import _keys
-from scperturbmamba._checks import check_key, check_log_normalised
+from scperturbmamba._checks import check_in_memory, check_key, check_log_normalised
 from scperturbmamba.data.counts import find_counts
 from scperturbmamba.data.profiles import effect_profiles, group_rows
 from scperturbmamba.data.statistics import group_sums
@@ -47,6 +47,7 @@ def pseudobulk(adata: AnnData, *, context: str | None = None) -> AnnData:
     >>> spm.pp.pseudobulk(adata).shape
     (10, 40)
     """
+    check_in_memory(adata, function="spm.pp.pseudobulk")
     check_key(adata, "obs", _keys.PERTURBATION, made_by="spm.pp.perturbation_labels")
     check_log_normalised(adata)
 

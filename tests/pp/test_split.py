@@ -1,0 +1,182 @@
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData, read_h5ad
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import scperturbmamba as spm
+
+
+def screen(n_conditions=20, n_control=30, cells=3, seed=0):
+    labels = np.array(["control"] * n_control + [f"G{number:03d}" for number in range(n_conditions)] * cells)
+    labels = np.random.default_rng(seed).permutation(labels)
+    obs = pd.DataFrame({"condition": labels}, index=[f"c{number}" for number in range(len(labels))])
+    obs["line"] = np.where(np.arange(len(obs)) % 2, "x", "y")
+    adata = AnnData(np.zeros((len(obs), 1), np.float32), obs=obs)
+    if n_control:
+        spm.pp.perturbation_labels(adata, "condition")
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            spm.pp.perturbation_labels(adata, "condition")
+    return adata
+
+
+def sides(adata, key="split"):
+    treated = adata.obs[~adata.obs["is_control"] & adata.obs["perturbation"].notna()]
+    return treated.groupby("perturbation", observed=True)[key].first().astype(str)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(3, 60), st.integers(3, 40), st.floats(0.02, 0.5), st.floats(0.02, 0.5), st.integers(0, 1000))
+def test_no_condition_straddles_and_no_side_is_empty(n_conditions, n_control, test_size, val_size, seed):
+    adata = screen(n_conditions, n_control, cells=2)
+    try:
+        spm.pp.split_conditions(adata, test_size=test_size, val_size=val_size, random_state=seed)
+    except ValueError as error:
+        assert "at least one perturbation for each" in str(error)
+        assert "split" not in adata.obs
+        assert "split" not in adata.uns
+        return
+    treated = adata.obs[~adata.obs["is_control"]]
+    assert (treated.groupby("perturbation", observed=True)["split"].nunique() == 1).all()
+    assert set(treated["split"]) == {"train", "val", "test"}
+    assert set(adata.obs.loc[adata.obs["is_control"], "split"]) == {"train", "val", "test"}
+    assert adata.obs["split"].notna().all()
+
+
+def test_87_conditions_give_18_for_the_test():
+    adata = screen(87)
+    spm.pp.split_conditions(adata)
+    assert sides(adata).value_counts().to_dict() == {"test": 18, "val": 7, "train": 62}
+
+
+def test_control_cells_are_divided_by_the_same_shares():
+    adata = screen(n_control=200)
+    spm.pp.split_conditions(adata, test_size=0.25, val_size=0.2)
+    assert adata.obs.loc[adata.obs["is_control"], "split"].value_counts().to_dict() == {"train": 120, "val": 30, "test": 50}
+
+
+def test_every_context_divides_its_own_controls():
+    adata = screen(n_control=60)
+    spm.pp.split_conditions(adata, context="line")
+    controls = adata.obs[adata.obs["is_control"]]
+    assert (controls.groupby("line", observed=True)["split"].nunique() == 3).all()
+
+
+def test_the_seed_alone_decides_not_the_order_of_the_cells():
+    one, other = screen(seed=1), screen(seed=2)
+    spm.pp.split_conditions(one)
+    spm.pp.split_conditions(other)
+    pd.testing.assert_series_equal(sides(one), sides(other))
+    spm.pp.split_conditions(other, random_state=1)
+    assert (sides(one) != sides(other)).any()
+
+
+def test_splits_of_two_names_live_side_by_side():
+    adata = screen()
+    spm.pp.split_conditions(adata)
+    first = adata.obs["split"].copy()
+    spm.pp.split_conditions(adata, random_state=np.int64(7), key_added="fold2")
+    pd.testing.assert_series_equal(adata.obs["split"], first)
+    assert adata.uns["fold2"]["params"] == {"test_size": 0.2, "val_size": 0.1, "context": None, "random_state": 7}
+
+
+def test_a_split_of_the_users_is_kept():
+    adata = screen()
+    adata.obs["split"] = "mine"
+    for _ in range(2):
+        spm.pp.split_conditions(adata)
+        assert set(adata.obs["split_original"]) == {"mine"}
+    assert set(adata.obs["split"]) == {"train", "val", "test"}
+
+
+def test_cells_without_a_label_are_on_no_side():
+    adata = screen()
+    adata.obs["condition"] = adata.obs["condition"].astype(object)
+    adata.obs.iloc[:4, 0] = None
+    spm.pp.perturbation_labels(adata, "condition")
+    spm.pp.split_conditions(adata)
+    assert adata.obs["split"].isna().tolist() == [True] * 4 + [False] * (adata.n_obs - 4)
+
+
+def test_a_split_survives_a_file(tmp_path):
+    adata = screen()
+    spm.pp.split_conditions(adata, context="line")
+    adata.write_h5ad(tmp_path / "screen.h5ad")
+    back = read_h5ad(tmp_path / "screen.h5ad")
+    assert back.obs["split"].tolist() == adata.obs["split"].tolist()
+    assert list(back.obs["split"].cat.categories) == ["train", "val", "test"]
+    assert back.uns["split"]["params"] == adata.uns["split"]["params"]
+
+
+@pytest.mark.parametrize(("n_control", "found"), [(0, "none at all"), (2, "'all': 2")])
+def test_too_few_control_cells_are_reported(n_control, found):
+    adata = screen(n_control=n_control)
+    with pytest.warns(UserWarning, match=f"too few control cells.*{found}"):
+        spm.pp.split_conditions(adata)
+    assert set(sides(adata)) == {"train", "val", "test"}
+
+
+def test_a_context_with_too_few_control_cells_is_named():
+    adata = screen(n_control=40)
+    place = np.flatnonzero(adata.obs["is_control"])[:2]
+    adata.obs["line"] = adata.obs["line"].astype(object)
+    adata.obs.iloc[place, list(adata.obs).index("line")] = "z"
+    with pytest.warns(UserWarning, match=r"\{'z': 2\}"):
+        spm.pp.split_conditions(adata, context="line")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"test_size": 0}, ValueError, "`test_size` must be a number between 0 and 1"),
+        ({"test_size": 1.0}, ValueError, "`test_size`"),
+        ({"test_size": True}, ValueError, "`test_size`"),
+        ({"test_size": 18}, ValueError, "`test_size`.*found 18"),
+        ({"val_size": "0.1"}, ValueError, "`val_size`"),
+        ({"val_size": np.nan}, ValueError, "`val_size`"),
+        ({"test_size": 0.96}, ValueError, "found 20 perturbations.*lower the shares"),
+        ({"context": "lin"}, KeyError, "Did you mean 'line'"),
+        ({"random_state": (1, 2)}, TypeError, "'random_state' must be str, int"),
+    ],
+)
+def test_an_impossible_split_is_refused_and_nothing_is_changed(options, error, said):
+    adata = screen()
+    before = adata.copy()
+    with pytest.raises(error, match=said):
+        spm.pp.split_conditions(adata, **options)
+    pd.testing.assert_frame_equal(adata.obs, before.obs)
+    assert set(adata.uns) == set(before.uns)
+
+
+def test_one_condition_alone_cannot_be_split():
+    adata = screen(n_conditions=1)
+    with pytest.raises(ValueError, match="found 1 perturbations.*Bring a screen with more"):
+        spm.pp.split_conditions(adata)
+
+
+def test_unlabelled_screens_are_sent_to_the_labels():
+    with pytest.raises(KeyError, match="spm.pp.perturbation_labels"):
+        spm.pp.split_conditions(AnnData(np.zeros((3, 1))))
+
+
+def test_a_view_becomes_its_own_object_and_the_parent_is_left_alone():
+    parent = screen()
+    view = parent[: parent.n_obs - 1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        spm.pp.split_conditions(view)
+    assert "split" in view.obs
+    assert "split" not in parent.obs
+
+
+def test_a_backed_screen_is_refused_with_the_remedy(tmp_path):
+    screen().write_h5ad(tmp_path / "screen.h5ad")
+    backed = read_h5ad(tmp_path / "screen.h5ad", backed="r+")
+    with pytest.raises(ValueError, match="backed by.*to_memory"):
+        spm.pp.split_conditions(backed)
+    backed.file.close()
