@@ -109,10 +109,11 @@ def test_doses_that_differ_by_rounding_only_are_one_dose():
     assert Part("A", "", -0.0).label == "A@0"
 
 
-def test_an_undosed_part_differs_from_a_zero_dose_and_comes_first():
-    both = Condition((Part("A", "", 0.0), Part("A")))
-    assert both.label == "A+A@0"
-    assert Condition.parse("A@0+A") == both
+@pytest.mark.parametrize("name", list("ABCDEFGHIJ"))
+def test_an_undosed_part_differs_from_a_zero_dose_and_comes_first(name):
+    both = Condition((Part(name, "", 0.0), Part(name)))
+    assert both.label == f"{name}+{name}@0"
+    assert Condition.parse(f"{name}@0+{name}") == both
 
 
 def test_a_kind_is_given_only_to_parts_without_one():

@@ -41,7 +41,7 @@ def test_genes_and_their_combinations_are_read_in_every_dialect(label, expected)
 
 
 @pytest.mark.parametrize(
-    "name", ["Y_RNA", "HLA_A", "A_unknown", "unknown_A", "RP11_2_1", "TP53_g1_1", "MT_CO1", "A_", "_A", "drug_1"]
+    "name", ["Y_RNA", "HLA_A", "A_unknown", "unknown_A", "RP11_2_1", "TP53_g1_1", "MT_CO1", "A_", "_A", "drug_1", "TP53_ctrl_1"]
 )
 def test_an_underscore_survives_unless_it_joins_known_names(name):
     assert read(name) == name
@@ -95,6 +95,7 @@ def test_what_was_done_to_a_gene_is_read_from_its_label(label, name, kind):
         ("(+)-JQ1+TP53", (Part("(+)-JQ1"), Part("TP53"))),
         ("compound@home", (Part("compound@home"),)),
         ("IL2+", (Part("IL2+"),)),
+        ("A+(B", (Part("A+(B"),)),
         ("chr1:100-200", (Part("chr1:100-200"),)),
         ("CC[N+](C)(C)C/C=C\\C", (Part("CC[N+](C)(C)C/C=C\\C"),)),
         ("(-)-Epicatechin (gallate)", (Part("(-)-Epicatechin (gallate)"),)),

@@ -31,6 +31,11 @@ def test_with_a_context_each_level_has_rows_of_its_own():
     assert place.tolist() == [4, 0, 2, 5, -1, 1, 3, -1]
 
 
+def test_a_level_called_nan_does_not_take_the_cells_without_a_level():
+    rows, place = group_rows(labelled(["A", "control", "A"], ["nan", "nan", None]), context="line")
+    assert place.tolist() == [1, 0, -1]
+
+
 @pytest.mark.parametrize("storage", [np.asarray, sp.csr_matrix], ids=["dense", "sparse"])
 def test_effects_are_means_minus_the_control_of_the_same_context(storage):
     labels = np.random.default_rng(1).choice(["control", "A", "B"], 80)

@@ -99,7 +99,7 @@ def test_permuted_sets_give_another_decoder():
     x, sets = world()
     shuffled = sets[torch.randperm(60, generator=torch.Generator().manual_seed(0))]
     one, other = (fit_autoencoder(x, width=4, sets=each, mode="init").model.loadings() for each in (sets, shuffled))
-    assert float((one - other).norm() / one.norm()) > 0.3
+    assert ((one - other).norm() / one.norm()).item() > 0.3
 
 
 def test_more_pathways_than_the_cells_span_are_left_at_zero():

@@ -349,6 +349,14 @@ def test_a_second_column_can_be_read_after_the_first():
     assert adata.obs["perturbation_original"].tolist() == ["ctrl", "A", "A"]
 
 
+def test_the_kind_of_an_earlier_run_does_not_stick():
+    adata = screen(["NT", "A"], column="sgRNA", condition=["ctrl", "A"])
+    spm.pp.perturbation_labels(adata, "sgRNA")
+    assert adata.obs["perturbation_type"].tolist() == ["control", "knockout"]
+    spm.pp.perturbation_labels(adata, "condition")
+    assert adata.obs["perturbation_type"].tolist() == ["control", "unknown"]
+
+
 def test_labels_survive_a_concatenation_that_loses_uns():
     adata = screen(["ctrl", "A_KO", "MYC:CRISPRa", "MYC_KO"], column="perturbation")
     spm.pp.perturbation_labels(adata)

@@ -57,11 +57,16 @@ def test_87_conditions_give_18_for_the_test():
 def test_control_cells_are_divided_by_the_same_shares():
     adata = screen(n_control=200)
     spm.pp.split_conditions(adata, test_size=0.25, val_size=0.2)
-    assert adata.obs.loc[adata.obs["is_control"], "split"].value_counts().to_dict() == {"train": 120, "val": 30, "test": 50}
+    assert adata.obs.loc[adata.obs["is_control"], "split"].value_counts().to_dict() == {
+        "train": 120,
+        "val": 30,
+        "test": 50,
+    }
 
 
 def test_every_context_divides_its_own_controls():
     adata = screen(n_control=60)
+    adata.obs.loc[adata.obs["is_control"], "line"] = np.repeat([f"line{number}" for number in range(20)], 3)
     spm.pp.split_conditions(adata, context="line")
     controls = adata.obs[adata.obs["is_control"]]
     assert (controls.groupby("line", observed=True)["split"].nunique() == 3).all()

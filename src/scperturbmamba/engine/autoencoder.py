@@ -29,6 +29,7 @@ _FOLDS = 5
 _BATCH = 128
 _RATE = 1e-3
 _PATIENCE = 5  # passes without a gain before training ends
+_ROUNDING = 1e-9
 _SURE = 3.0  # standard errors by which a gain must exceed zero
 
 
@@ -167,7 +168,7 @@ def _choose_strength(x: Tensor, sets: Tensor, width: int) -> float:
 
 def _is_gain(gain: Tensor) -> bool:
     """Tell whether the mean over cells is surely above zero."""
-    return bool(gain.mean() > _SURE * gain.std() / len(gain) ** 0.5)
+    return bool(gain.mean() > _SURE * gain.std() / len(gain) ** 0.5 + _ROUNDING)
 
 
 def _best_epochs(

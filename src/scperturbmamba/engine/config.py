@@ -96,7 +96,7 @@ class TrainConfig(_Config):
     every_n_epochs
         Validate every so many epochs.
     precision
-        Lightning's word: ``"32-true"``, ``"bf16-mixed"``, ``"16-mixed"``, ``"64-true"``.
+        Lightning's word: ``"32-true"``, ``"bf16-mixed"`` or ``"16-mixed"``.
     devices
         How many devices.
     folder
@@ -113,7 +113,7 @@ class TrainConfig(_Config):
     clip: float = Field(1.0, gt=0)
     patience: int = Field(6, ge=1)
     every_n_epochs: int = Field(5, ge=1)
-    precision: str = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     devices: int = Field(1, ge=1)
     folder: str | None = None
 

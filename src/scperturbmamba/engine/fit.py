@@ -308,7 +308,7 @@ def train(
             max_epochs=config.epochs,
             accelerator=_ACCELERATOR[device],
             devices=config.devices,
-            precision=config.precision,  # type: ignore[arg-type]
+            precision=config.precision,
             gradient_clip_val=config.clip,
             callbacks=[*callbacks, *_state_keeper(config)],
             logger=logger if logger is not None else False,

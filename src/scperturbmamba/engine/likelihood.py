@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_LAST_COUNT = 128  # counts above are taken together at their mean
+_LAST_COUNT = 128  # counts above are taken together
+_TAIL_POINTS, _TAIL_STEP = 40, 1.3  # places that stand for the counts above, each so many times the one before
+_NO_TAIL = 1e-5  # probability
 
 
 def nb_log_likelihood(counts: Tensor, mean: Tensor, dispersion: Tensor) -> Tensor:
@@ -51,7 +53,17 @@ def _expected_log1p_at(mean: Tensor, r: Tensor, s: Tensor) -> Tensor:
         value = value + p * torch.log1p(y / s)
     tail = (1 - mass).clamp_min(0)
     tail_mean = ((mean - first).clamp_min(0) / tail.clamp_min(1e-7)).clamp_min(_LAST_COUNT)
-    return value + tail * torch.log1p(tail_mean / s)
+    above = tail > _NO_TAIL
+    gap = torch.zeros_like(tail)
+    gap[above] = _tail_gap(mean[above], r.expand_as(mean)[above], s)
+    return value + tail * (torch.log1p(tail_mean / s) - gap)
+
+
+def _tail_gap(mean: Tensor, r: Tensor, s: Tensor) -> Tensor:
+    """Return how far E[log(1 + y / s)] lies below log(1 + E[y] / s) over the tail, where y is as a Gamma."""
+    y = _LAST_COUNT * _TAIL_STEP ** (torch.arange(_TAIL_POINTS, dtype=mean.dtype, device=mean.device) + 0.5)
+    weight = torch.softmax(r[:, None] * y.log() - (r / mean)[:, None] * y, dim=-1)
+    return torch.log1p(weight @ y / s) - weight @ torch.log1p(y / s)
 
 
 def nb_sample(mean: Tensor, dispersion: Tensor, generator: torch.Generator) -> Tensor:

@@ -86,7 +86,7 @@ class Predictor(nn.Module):
 
     def tokens(self, conditions: ConditionInputs, condition: Tensor) -> Tensor:
         """Return the mixed sequence (b, 1 + genes, width) for condition tokens (b, width)."""
-        genes = self.genes(self.state)
+        genes = self.genes(self.state).to(self.state.dtype)  # under autocast the sum of layers keeps full precision
         for layer in self.layers[: self.config.static_layers]:
             genes = layer(genes, has_condition=False)
         genes = genes[conditions.context]

@@ -73,7 +73,7 @@ def masked_axes(x: Tensor, mask: Tensor) -> Tensor:
 def residual_squares(x: Tensor, axes: Tensor) -> Tensor:
     """Return, per cell (n,), the squared length of what the span of orthonormal ``axes`` (g, k) leaves over."""
     x = x.double()
-    return (x - x @ axes @ axes.T).square().sum(1)
+    return x.square().sum(1) - (x @ axes).square().sum(1)
 
 
 def _unit_columns(matrix: Tensor) -> Tensor:

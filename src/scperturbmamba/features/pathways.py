@@ -100,14 +100,14 @@ def fit_pathways(
     ValueError
         Too few genes vary, the width does not fit, or no gene of the sets is measured.
     """
-    expression = np.asarray(expression, dtype=np.float64)
-    mean, scale = expression.mean(axis=0), expression.std(axis=0)
+    expression = np.asarray(expression)
+    mean, scale = expression.mean(axis=0, dtype=np.float64), expression.std(axis=0, dtype=np.float64)
     varies = (scale > 1e-8) & ((expression != 0).sum(axis=0) >= _MIN_CELLS)
     names = [gene for gene, keep in zip(genes, varies) if keep]
     if len(names) < 2:
         msg = f"{len(names)} genes vary over the {len(expression)} control cells; the pathway features need 2 or more."
         raise ValueError(msg)
-    x = ((expression[:, varies] - mean[varies]) / scale[varies]).clip(-_CLIP, _CLIP)
+    x = ((expression[:, varies] - mean[varies]) / scale[varies]).clip(-_CLIP, _CLIP).astype(np.float32)
     columns, members = _columns(names, sets, mode, _fitting_width(width, mode, x.shape), aliases)
     fit = fit_autoencoder(
         torch.from_numpy(x), width=len(columns), sets=members, mode=mode, seed=random_state, on_epoch=on_epoch

@@ -118,16 +118,16 @@ def find_places(
     genes: Sequence[str], sources: Sequence[pd.DataFrame], *, aliases: Mapping[str, Sequence[str]] | None = None
 ) -> pd.DataFrame:
     """Return genes × (``chromosome`` code, ``start``), each from the first source that knows the gene's place."""
-    found = pd.DataFrame({"chromosome": UNKNOWN, "start": 0.0}, index=pd.Index(list(genes), dtype=object))
+    names = np.array(list(genes), dtype=object)
+    chromosome, start = np.full(len(names), UNKNOWN, dtype=np.int64), np.zeros(len(names))
     for places in sources:
-        missing = np.flatnonzero(found["chromosome"] == UNKNOWN)
-        if len(missing) == 0:
-            break
-        resolved, _ = resolve_genes(found.index[missing], places, aliases=aliases)
+        missing = np.flatnonzero(chromosome == UNKNOWN)
+        resolved, _ = resolve_genes(names[missing], places, aliases=aliases)
         row = places.index.get_indexer(resolved)
-        values = places[["chromosome", "start"]].to_numpy()[row[row >= 0]]
-        found.iloc[missing[row >= 0], [0, 1]] = values
-    return found.astype({"chromosome": np.int64})
+        missing, row = missing[row >= 0], row[row >= 0]
+        chromosome[missing] = places["chromosome"].to_numpy()[row]
+        start[missing] = places["start"].to_numpy()[row]
+    return pd.DataFrame({"chromosome": chromosome, "start": start}, index=pd.Index(names))
 
 
 def _is_gtf(path: Path) -> bool:

@@ -87,8 +87,9 @@ def gene_features(
         Writes, for each source:
 
         ``varm["gene_<source>"]``
-            Genes × numbers, a float32 DataFrame; where a gene may be missing its last column ``known`` is 0 or 1,
-            and the row of a missing gene is zero (of a position: chromosome code 24).
+            Genes × numbers, a float32 DataFrame; where a gene may be missing its last column ``known`` is 0 or 1
+            (1 also for a pathway vector predicted from gene sets), and the row of a missing gene is zero (of a
+            position: chromosome code 24).
         ``uns["gene_<source>"]``
             ``params``, ``provenance`` (sha256 of each input) and ``targets``, the same columns for the perturbed
             genes outside ``var_names`` and those of ``genes``.
@@ -215,7 +216,10 @@ def _warn_of_missing(made: Mapping[str, Made], n_vars: int) -> None:
             _log.info(text)
     nowhere = list(known.index[n_vars:][~known.iloc[n_vars:].any(axis=1)]) if known.shape[1] else []
     if nowhere:
-        _warn(f"{len(nowhere)} perturbed genes are unknown to all of {list(known)}: {nowhere}.")
+        _warn(
+            f"none of {list(known)} knows these {len(nowhere)} genes outside `adata.var_names`: {nowhere[:20]}. "
+            "Check their spelling, or give their other names: `aliases=`."
+        )
 
 
 def _warn(text: str) -> None:

@@ -61,6 +61,14 @@ class LiveCurves(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Draw, where there is something new."""
+        self.draw(module)
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Draw the last validation."""
+        self.draw(module)
+
+    def draw(self, module: lightning.LightningModule) -> None:
+        """Draw the history into the one figure of this training."""
         if not isinstance(module, Training) or len(module.history.rows) == self.drawn:
             return
         from IPython.display import display
@@ -69,8 +77,7 @@ class LiveCurves(Callback):
         from scperturbmamba.pl._training import draw_history
 
         self.drawn = len(module.history.rows)
-        axes = draw_history(pd.DataFrame(module.history.rows))
-        figure = axes[0].get_figure(root=True)
+        figure = draw_history(pd.DataFrame(module.history.rows))[0].get_figure(root=True)
         if self.handle is None:
             self.handle = display(figure, display_id=True)
         else:

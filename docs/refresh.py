@@ -1,0 +1,54 @@
+"""Make again what the pages show: the demo's table and figures, the README's table, the notebooks' outputs."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+RESULT = ROOT / "docs" / "_results" / "demo.txt"
+FIGURES = ("effect", "loss_curves", "qc", "scores")
+
+
+def run_demo() -> str:
+    """Run the demo, copy its figures, and return what it printed but for the list of files."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [Path(sys.executable).parent / "scperturbmamba", "demo", "--out", folder]
+        printed = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout
+        for name in FIGURES:
+            shutil.copy(Path(folder) / f"{name}.png", ROOT / "docs" / "_static" / f"demo_{name}.png")
+    table = printed.split("\n\nWritten to")[0]
+    return "\n".join(line.rstrip() for line in table.splitlines()) + "\n"
+
+
+def into_readme(table: str) -> None:
+    """Put the table between the two marks."""
+    readme = ROOT / "README.md"
+    block = f"<!-- demo -->\n```text\n{table}```\n<!-- /demo -->"
+    readme.write_text(re.sub(r"<!-- demo -->.*?<!-- /demo -->", lambda _: block, readme.read_text(), flags=re.DOTALL))
+
+
+def run_notebooks() -> None:
+    """Run every notebook in place."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    for path in sorted((ROOT / "tutorials").glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        NotebookClient(notebook, timeout=900, kernel_name="python3").execute(cwd=str(path.parent))
+        for cell in notebook.cells:
+            cell.metadata.pop("execution", None)  # times of the run
+        notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
+        nbformat.write(notebook, path)
+
+
+if __name__ == "__main__":
+    table = run_demo()
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(table)
+    into_readme(table)
+    run_notebooks()
