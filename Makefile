@@ -29,7 +29,7 @@ demo: setup  ## the whole journey, on the toy world or on DATA=file.h5ad
 	$(BIN)/scperturbmamba demo $(if $(DATA),--data $(DATA)) --out $(OUT)
 
 test: setup  ## the whole suite and the doctests
-	$(BIN)/python -m pytest -q -n 2 --durations=15
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --durations=15
 
 test-long: setup  ## long runs: full length, kills, fuzzing
 	$(BIN)/python -m pytest -q -m slow tests

@@ -1,7 +1,9 @@
 """Sphinx. Builds offline; SPM_DOCS_ONLINE=1 links to the pages of other packages."""
 
 import os
+import shutil
 from importlib.metadata import metadata
+from pathlib import Path
 
 _about = metadata("scperturbmamba")
 project = _about["Name"]
@@ -65,3 +67,8 @@ html_theme_options = {
     "use_fullscreen_button": False,
 }
 html_show_sourcelink = False
+
+
+# The notebooks live beside docs/; Sphinx reads copies of them.
+_HERE = Path(__file__).parent
+shutil.copytree(_HERE.parent / "tutorials", _HERE / "generated" / "tutorials", dirs_exist_ok=True)

@@ -41,7 +41,20 @@ def test_genes_and_their_combinations_are_read_in_every_dialect(label, expected)
 
 
 @pytest.mark.parametrize(
-    "name", ["Y_RNA", "HLA_A", "A_unknown", "unknown_A", "RP11_2_1", "TP53_g1_1", "MT_CO1", "A_", "_A", "drug_1", "TP53_ctrl_1"]
+    "name",
+    [
+        "Y_RNA",
+        "HLA_A",
+        "A_unknown",
+        "unknown_A",
+        "RP11_2_1",
+        "TP53_g1_1",
+        "MT_CO1",
+        "A_",
+        "_A",
+        "drug_1",
+        "TP53_ctrl_1",
+    ],
 )
 def test_an_underscore_survives_unless_it_joins_known_names(name):
     assert read(name) == name

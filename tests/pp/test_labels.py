@@ -426,6 +426,7 @@ def test_cells_and_genes_that_occur_twice_do_no_harm():
         ({"column": "label", "dose": "infinite"}, ValueError, "finite"),
         ({"column": "label", "perturbation_type": "magic"}, ValueError, "must be one of.*found 'magic'"),
         ({"column": "tuples"}, ValueError, "cannot be read"),
+        ({"column": "units"}, ValueError, r"several for \['x@1'\].*one unit"),
     ],
 )
 def test_what_cannot_be_read_is_refused_and_nothing_is_changed(options, error, said):
@@ -436,6 +437,7 @@ def test_what_cannot_be_read_is_refused_and_nothing_is_changed(options, error, s
         words=["1", "1+1"],
         infinite=[1, np.inf],
         tuples=["ctrl", "('a', b)"],
+        units=["('x', 1, 'nM')", "('x', 1, 'uM')"],
     )
     before = adata.copy()
     with pytest.raises(error, match=said):

@@ -90,7 +90,7 @@ def perturbation_labels(
     KeyError
         A column is not there, or none can be recognised.
     ValueError
-        A label cannot be read, no cell is labelled, or a dose is no number, infinite or negative.
+        A label cannot be read, no cell is labelled, a dose is no number, infinite or negative, or has two units.
 
     Examples
     --------
@@ -112,6 +112,7 @@ def perturbation_labels(
 
     readings = _read_all(raw, genes, extra_controls, separator)
     table = _per_cell(raw, readings, doses, units, fixed_unit, kinds, genes)
+    _check_units(table)
     _report(readings, genes)
 
     params = {
@@ -306,6 +307,16 @@ def _as_slots(table: pd.DataFrame) -> pd.DataFrame:
     for name in (_keys.PERTURBATION_TYPE, _keys.DOSE_UNIT):
         table[name] = pd.Categorical(table[name].astype(object))
     return table[list(SLOTS)]
+
+
+def _check_units(table: pd.DataFrame) -> None:
+    units = table.groupby(_keys.PERTURBATION, observed=True)[_keys.DOSE_UNIT].nunique()
+    mixed = [str(label) for label in units.index[units > 1]]
+    if mixed:
+        msg = (
+            f"one label must have one unit of dose; found several for {mixed[:3]}. Convert the doses to one unit first."
+        )
+        raise ValueError(msg)
 
 
 def _report(readings: dict[str, Reading | None], genes: set[str]) -> None:
