@@ -2,8 +2,11 @@
 
 import os
 import shutil
+import warnings
 from importlib.metadata import metadata
 from pathlib import Path
+
+from sphinx.deprecation import RemovedInSphinx10Warning
 
 _about = metadata("scperturbmamba")
 project = _about["Name"]
@@ -34,7 +37,8 @@ napoleon_google_docstring = False
 napoleon_use_rtype = True
 napoleon_use_param = True
 napoleon_use_ivar = True
-typehints_defaults = "braces"
+typehints_defaults = "comma"
+typehints_document_rtype_none = False
 always_use_bars_union = True
 
 myst_enable_extensions = ["colon_fence", "deflist"]
@@ -62,13 +66,56 @@ html_static_path = ["_static"]
 html_css_files = ["page.css"]
 html_theme_options = {
     "show_navbar_depth": 1,
+    "show_toc_level": 2,
     "home_page_in_toc": True,
     "use_download_button": False,
     "use_fullscreen_button": False,
 }
 html_show_sourcelink = False
 
+warnings.filterwarnings("ignore", category=RemovedInSphinx10Warning)  # sphinx-autodoc-typehints, once per function
 
 # The notebooks live beside docs/; Sphinx reads copies of them.
 _HERE = Path(__file__).parent
 shutil.copytree(_HERE.parent / "tutorials", _HERE / "generated" / "tutorials", dirs_exist_ok=True)
+
+
+def _lay_out_returns(app, what, name, obj, options, lines):
+    """Show the slot list of "Returns" without the word None before it, and apart from the line of a returned type."""
+    for start in range(len(lines) - 2):
+        kind = lines[start + 2]
+        if lines[start] == "Returns" and set(lines[start + 1]) == {"-"} and kind:
+            stop = start + 3
+            while stop < len(lines) and (lines[stop].startswith("    ") or not lines[stop]):
+                stop += 1
+            body = [line.removeprefix("    ") for line in lines[start + 3 : stop]]
+            lines[start + 2 : stop] = body if kind == "None" else [kind, "", *body]
+            return
+
+
+def _list_fields(app, what, name, obj, options, lines):
+    """Show the fields of a configuration as a list of names, types and defaults."""
+    fields = getattr(obj, "model_fields", {}) if what == "class" else {}
+    if not fields:
+        return
+    start = lines.index("Attributes")
+    lines[start : start + 2] = [".. rubric:: Fields", ""]
+    for number, line in enumerate(lines):
+        names = [one.strip() for one in line.split(",")]
+        if all(one in fields for one in names):
+            lines[number] = ", ".join(f"**{one}** : {_type_of(fields[one])} = {fields[one].default!r}" for one in names)
+
+
+def _type_of(field):
+    choices = getattr(field.annotation, "__args__", (field.annotation,))
+    return " | ".join(getattr(one, "__name__", repr(one)).replace("NoneType", "None") for one in choices)
+
+
+def _hide_signature(app, what, name, obj, options, signature, returns):
+    return ("", None) if what == "class" and hasattr(obj, "model_fields") else (signature, returns)
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", _lay_out_returns, priority=100)  # before napoleon
+    app.connect("autodoc-process-docstring", _list_fields, priority=100)
+    app.connect("autodoc-process-signature", _hide_signature)

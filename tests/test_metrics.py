@@ -35,6 +35,7 @@ def noise(rows=4, genes=50, seed=0):
     return np.random.default_rng(seed).normal(size=(rows, genes))
 
 
+@settings(deadline=None)
 @given(pairs)
 def test_errors_agree_with_sklearn_and_numpy(drawn):
     a, b = drawn
@@ -43,6 +44,7 @@ def test_errors_agree_with_sklearn_and_numpy(drawn):
     np.testing.assert_allclose(metrics.l2(a, b), np.linalg.norm(a - b, axis=1))
 
 
+@settings(deadline=None)
 @given(pairs)
 def test_pearson_agrees_with_scipy_and_is_zero_for_a_constant_row(drawn):
     a, b = drawn
@@ -51,6 +53,7 @@ def test_pearson_agrees_with_scipy_and_is_zero_for_a_constant_row(drawn):
         assert value == pytest.approx(0 if constant else stats.pearsonr(x, y).statistic, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(pairs, arrays(np.float64, 30, elements=whole))
 def test_centred_pearson_is_pearson_of_what_is_left(drawn, centre):
     a, b = drawn
@@ -60,6 +63,7 @@ def test_centred_pearson_is_pearson_of_what_is_left(drawn, centre):
         assert value == pytest.approx(0 if constant else stats.pearsonr(x, y).statistic, abs=1e-7)
 
 
+@settings(deadline=None)
 @given(pairs)
 def test_r2_against_the_mean_agrees_with_sklearn(drawn):
     a, b = drawn
@@ -68,6 +72,7 @@ def test_r2_against_the_mean_agrees_with_sklearn(drawn):
         assert metrics.r2(a, b, a.mean(0)) == pytest.approx(wanted, rel=1e-6, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(pairs, st.integers(1, 40))
 def test_direction_accuracy_agrees_with_a_loop(drawn, n_top_genes):
     a, b = drawn
@@ -175,7 +180,7 @@ def test_arrays_of_two_shapes_are_refused(name):
         ROW_WISE[name](np.zeros((2, 3)), np.zeros((2, 4)))
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(pairs)
 def test_scores_stay_in_their_range(drawn):
     a, b = drawn

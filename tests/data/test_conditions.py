@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import assume, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scperturbmamba.data.conditions import KINDS, Condition, Part, part_names
@@ -16,17 +16,20 @@ parts = st.builds(Part, names, st.sampled_from(["", *KINDS]), doses)
 conditions = st.builds(lambda some: Condition(tuple(some)), st.lists(parts, max_size=4))
 
 
+@settings(deadline=None)
 @given(conditions)
 def test_a_label_read_back_is_the_same_condition(condition):
     assert Condition.parse(condition.label) == condition
     assert Condition.parse(condition.label).label == condition.label
 
 
+@settings(deadline=None)
 @given(conditions, conditions)
 def test_two_conditions_share_a_label_only_if_they_are_equal(one, other):
     assert (one.label == other.label) == (one == other)
 
 
+@settings(deadline=None)
 @given(st.lists(parts, max_size=5), st.randoms())
 def test_the_order_of_parts_and_repeats_do_not_matter(some, random):
     shuffled = [*some, *some[:2]]
@@ -35,12 +38,13 @@ def test_the_order_of_parts_and_repeats_do_not_matter(some, random):
     assert hash(Condition(tuple(shuffled))) == hash(Condition(tuple(some)))
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="AB1+@:\\.e", max_size=12))
 def test_any_text_is_either_read_into_a_stable_label_or_refused_by_value_error(text):
     try:
         condition = Condition.parse(text)
     except ValueError:
-        assume(False)
+        return
     assert Condition.parse(condition.label) == condition
 
 

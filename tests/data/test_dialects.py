@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scperturbmamba.data.conditions import KINDS, Condition, Part
@@ -157,6 +157,7 @@ def test_a_separator_given_by_the_user_rules(label, separator, expected):
     assert read(label, separator=separator) == expected
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="AB_+@:\\()1 -K", min_size=1, max_size=10).filter(str.strip))
 def test_reading_a_reading_changes_nothing(label):
     once = read_label(label, KNOWN).condition
@@ -164,12 +165,14 @@ def test_reading_a_reading_changes_nothing(label):
     assert read_label(once.label, KNOWN).condition == once
 
 
-@given(
-    st.lists(st.builds(Part, st.text(min_size=1, max_size=8), st.sampled_from(["", *KINDS])), min_size=1, max_size=3)
-)
+escaped = st.text(alphabet="AB1α+:@\\()", min_size=1, max_size=8)
+
+
+@settings(deadline=None)
+@given(st.lists(st.builds(Part, escaped, st.sampled_from(["", *KINDS])), min_size=1, max_size=3))
 def test_a_label_with_escapes_is_read_as_our_own(parts):
     condition = Condition(tuple(parts))
-    if "\\" in condition.label and not any(mark in part.name for part in parts for mark in " _-@"):
+    if "\\" in condition.label:
         assert read_label(condition.label, set()).condition == condition
 
 

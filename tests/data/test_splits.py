@@ -2,7 +2,7 @@ from math import ceil
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scperturbmamba.data.splits import SIDES, split_cells, split_labels
@@ -10,6 +10,7 @@ from scperturbmamba.data.splits import SIDES, split_cells, split_labels
 shares = st.floats(0.01, 0.6)
 
 
+@settings(deadline=None)
 @given(st.integers(3, 200), shares, shares, st.integers(0, 2**32))
 def test_every_condition_lies_on_one_side_and_no_side_is_empty(n, test_size, val_size, seed):
     labels = [f"G{number}" for number in range(n)]
@@ -50,6 +51,7 @@ def test_the_seed_decides():
     assert one != other
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=0, max_size=60), shares.filter(lambda s: s < 0.3), st.integers(0, 99))
 def test_each_group_of_cells_is_divided_over_all_sides_or_kept_for_training(groups, test_size, seed):
     groups = np.array(groups, dtype=int)

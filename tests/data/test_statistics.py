@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -18,6 +18,7 @@ matrices = st.integers(1, 12).flatmap(
 
 
 @pytest.mark.parametrize("storage", STORAGE)
+@settings(deadline=None)
 @given(matrices)
 def test_means_errors_and_sizes_agree_with_pandas(storage, drawn):
     matrix, groups = drawn
@@ -31,6 +32,7 @@ def test_means_errors_and_sizes_agree_with_pandas(storage, drawn):
 
 
 @pytest.mark.parametrize("storage", STORAGE)
+@settings(deadline=None)
 @given(matrices)
 def test_sums_agree_with_pandas_and_leave_out_the_group_minus_one(storage, drawn):
     matrix, groups = drawn

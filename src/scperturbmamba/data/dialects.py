@@ -167,7 +167,8 @@ def _ends_escaped(text: str) -> bool:
 
 def _unescaped(text: str) -> str:
     """Return the name that a canonical label writes with backslashes; any other text is a name as it is."""
-    return Condition.parse(text).names[0] if "\\" in text and _is_canonical(text) else text
+    names = Condition.parse(text).names if "\\" in text and _is_canonical(text) else ()
+    return names[0] if len(names) == 1 else text
 
 
 def looks_like_column_of(column: str) -> str:

@@ -246,6 +246,9 @@ class _Keeper:
 
     def keep(self, losses: Tensor, net: nn.Module) -> bool:
         """Look at the losses of the validation rows; keep the weights and return True where they will do."""
+        if not losses.isfinite().all():
+            self.waited += 1
+            return False
         if self.best is None or losses.mean() < self.best.mean():
             self.best = losses
         worse = losses - self.best
@@ -304,6 +307,7 @@ def train(
     module = Training(net, task, config, n_steps=config.epochs * len(loader), random_state=random_state)
     with _quiet(), torch.random.fork_rng():
         torch.random.manual_seed(random_state)
+        net.train()
         trainer = lightning.Trainer(
             max_epochs=config.epochs,
             accelerator=_ACCELERATOR[device],

@@ -3,7 +3,9 @@
 from scperturbmamba.tl._benchmark import benchmark
 from scperturbmamba.tl._evaluate import evaluate
 from scperturbmamba.tl._gene_features import gene_features
-from scperturbmamba.tl._predictor import load_predictor, predict, save_predictor, train_predictor
+from scperturbmamba.tl._predict import predict
+from scperturbmamba.tl._stored import load_predictor, save_predictor
+from scperturbmamba.tl._train import train_predictor
 
 __all__ = [
     "benchmark",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from scperturbmamba import metrics
 from scperturbmamba.data.bundle import Bundle
@@ -32,6 +33,13 @@ def training_report(model: BiMamba, data: Bundle) -> dict[str, Any]:
             report[f"{side}_r2"] = metrics.r2(data.delta[rows], predicted, centre)
     report["similarity"] = _similarity(_predict_rows(model, data, data.training()))
     return report
+
+
+def history_table(model: BiMamba) -> pd.DataFrame:
+    """Return the history of a training, a row per validation."""
+    table = pd.DataFrame(model.history.rows)
+    whole = [name for name in ("epoch", "step") if name in table]
+    return table.astype(dict.fromkeys(whole, int)).set_index(table.index.astype(str))
 
 
 def support(model: BiMamba, condition: Condition, n_train_cells: int) -> str:

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from scperturbmamba.data.bundle import Cells
+from scperturbmamba.models.counts import CellSampler, CountModel
+
+torch.set_num_threads(1)
+
+MEANS, DISPERSION = np.array([0.4, 3.0, 20.0, 60.0]), np.array([0.5, 1.0, 2.0, 8.0])
+
+
+def simulated(n=6_000, seed=0):
+    """Control cells of two contexts, the second twice as high, and a row of treated cells."""
+    rng = np.random.default_rng(seed)
+    row = np.repeat([-1, -2, 0], n)
+    size = rng.lognormal(0, 0.4, 3 * n)
+    mean = size[:, None] * MEANS * np.where(row == -2, 2.0, 1.0)[:, None]
+    mean[row == 0] *= 7
+    counts = rng.negative_binomial(DISPERSION, DISPERSION / (DISPERSION + mean))
+    return Cells(sp.csr_matrix(counts, dtype=np.float32), size.astype(np.float32), row)
+
+
+@pytest.fixture(scope="module")
+def cells():
+    return simulated()
+
+
+@pytest.fixture(scope="module")
+def model(cells):
+    return CountModel.fit(cells, 2)
+
+
+def test_rates_are_those_of_the_control_cells_of_each_context(model):
+    np.testing.assert_allclose(np.exp(model.log_rate[0]), MEANS, rtol=0.05)
+    np.testing.assert_allclose(np.exp(model.log_rate[1]), 2 * MEANS, rtol=0.05)
+
+
+def test_dispersions_are_half_shrunk_to_the_median_gene(model):
+    truth = np.log(DISPERSION)
+    np.testing.assert_allclose(model.log_dispersion, 0.5 * (truth + np.median(truth)), atol=0.12)
+
+
+def test_counts_without_excess_get_a_large_dispersion_and_silent_genes_a_finite_one():
+    rng = np.random.default_rng(0)
+    size = np.ones(3_000, np.float32)
+    counts = np.column_stack([rng.poisson(5, 3_000), rng.poisson(9, 3_000), np.zeros(3_000)])
+    fitted = CountModel.fit(Cells(sp.csr_matrix(counts, dtype=np.float32), size, np.full(3_000, -1)), 1)
+    assert np.isfinite(fitted.log_rate).all() and np.isfinite(fitted.log_dispersion).all()
+    assert (fitted.log_dispersion[:2] > np.log(20)).all()
+    assert fitted.log_rate[0, 2] < np.log(1e-3)
+
+
+def test_sizes_are_quantiles_of_all_cells(cells, model):
+    np.testing.assert_allclose(model.sizes, np.quantile(cells.size, [0.1, 0.3, 0.5, 0.7, 0.9]), rtol=1e-6)
+
+
+def test_no_shift_is_no_effect_in_any_context(model):
+    nothing = torch.zeros(2, 4)
+    log_r = torch.from_numpy(model.log_dispersion).expand(2, 4)
+    assert not model.to_delta(nothing, log_r, torch.tensor([0, 1])).any()
+
+
+def test_an_effect_is_the_change_of_the_mean_of_log_normalised_cells(model):
+    shift = torch.tensor([[0.8, -1.0, 0.3, -0.2]])
+    log_r = torch.log(torch.tensor([[0.5, 1.0, 2.0, 8.0]]))
+    found = model.to_delta(shift, log_r, torch.tensor([1]))[0].numpy()
+    rng, n = np.random.default_rng(1), 60_000
+    size = rng.choice(model.sizes, n)[:, None].astype(np.float64)
+
+    def mean_of_logs(rate):
+        mean = size * rate
+        return np.log1p(rng.negative_binomial(DISPERSION, DISPERSION / (DISPERSION + mean)) / size).mean(0)
+
+    base = np.exp(model.log_rate[1].astype(np.float64))
+    expected = mean_of_logs(base * np.exp(shift[0].numpy())) - mean_of_logs(base)
+    np.testing.assert_allclose(found, expected, atol=0.03)
+
+
+def test_sampled_cells_are_cells_of_the_row_with_their_own_size():
+    counts = sp.csr_matrix(np.arange(24, dtype=np.float32).reshape(8, 3))
+    row = np.array([1, -1, 0, 1, 0, -2, 1, 2])
+    size = np.arange(8, dtype=np.float32)
+    order = np.array([2, 0, 1])
+    draw = CellSampler(Cells(counts, size, row), 3, order, 50)
+    found, sizes = draw(torch.tensor([1, 2, 0]), torch.Generator().manual_seed(0))
+    assert found.shape == (3, 50, 3) and sizes.shape == (3, 50)
+    for number, wanted in enumerate(({0, 3, 6}, {7}, {2, 4})):
+        assert set(sizes[number].int().tolist()) == wanted
+    expected = counts.toarray()[:, order][sizes.numpy().astype(int)]
+    np.testing.assert_array_equal(found.numpy(), expected)
+
+
+def test_sampling_is_that_of_its_generator(cells):
+    draw = CellSampler(cells, 1, np.arange(4), 20)
+    one, same, other = (draw(torch.tensor([0]), torch.Generator().manual_seed(seed))[0] for seed in (1, 1, 2))
+    assert torch.equal(one, same) and not torch.equal(one, other)

@@ -1,0 +1,148 @@
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from scperturbmamba.data.conditions import Condition
+from scperturbmamba.engine.config import NetConfig, TrainConfig
+from scperturbmamba.models.neural import BiMamba
+
+torch.set_num_threads(1)
+
+TINY = {"width": 8, "head_width": 8, "state": 4, "identity_width": 4, "position_width": 2}
+
+
+def fitted(bundle, *, epochs=3, seed=0, **net):
+    training = TrainConfig(epochs=epochs, batch_conditions=4, every_n_epochs=1, cells_per_condition=8)
+    return BiMamba(NetConfig(**{**TINY, **net}), training, random_state=seed, device="cpu").fit(bundle)
+
+
+def asked(*labels):
+    return [Condition.parse(label).with_kind("CRISPRi") for label in labels]
+
+
+LABELS = ("G00", "G04", "G00+G04", "OUT1", "OUT2", "NOWHERE", "control")
+
+
+@pytest.mark.parametrize("head", ["linear", "nb"])
+@pytest.mark.parametrize("mixer", ["mamba2", "lstm"])
+def test_any_condition_gets_an_effect_on_every_gene_and_the_control_none(make_bundle, mixer, head):
+    model = fitted(make_bundle(cells=head == "nb"), mixer=mixer, head=head, epochs=2)
+    found = model.predict(asked(*LABELS), context=1)
+    assert found.shape == (7, 12) and found.dtype == np.float32
+    assert np.isfinite(found).all()
+    assert (np.abs(found[:-1]) > 0).all() and not found[-1].any()
+    assert not np.allclose(found, model.predict(asked(*LABELS), context=0))
+
+
+def test_the_same_seed_gives_the_same_model_and_leaves_the_session_s_random_state_alone(bundle):
+    before = torch.get_rng_state()
+    one = fitted(bundle).predict(asked("G00", "G04"))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(9)
+    assert np.array_equal(fitted(bundle).predict(asked("G00", "G04")), one)
+    assert not np.allclose(fitted(bundle, seed=1).predict(asked("G00", "G04")), one)
+
+
+@pytest.mark.parametrize("head", ["linear", "nb"])
+def test_effects_come_in_the_order_of_the_screen(make_bundle, permuted, head):
+    data, order = make_bundle(cells=head == "nb"), np.random.default_rng(3).permutation(12)
+    one, other = fitted(data, head=head), fitted(permuted(data, order), head=head)
+    found, expected = other.predict(asked(*LABELS)), one.predict(asked(*LABELS))[:, order]
+    assert np.abs(expected).max() > 1e-2
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_many_conditions_at_once_are_predicted_as_one_by_one(bundle):
+    model = fitted(bundle)
+    many = asked(*LABELS * 10)
+    whole = model.predict(many)
+    for row in (0, 33, 69):
+        np.testing.assert_allclose(model.predict([many[row]])[0], whole[row], atol=1e-5)
+
+
+def test_the_validation_rows_never_move_the_weights(bundle):
+    one = fitted(bundle, epochs=1)
+    bundle.delta[bundle.is_val] += 10
+    other = fitted(bundle, epochs=1)
+    for name, value in one.predictor.state_dict().items():
+        assert torch.equal(value, other.predictor.state_dict()[name]), name
+
+
+def test_what_was_seen_is_remembered_by_label_and_context(bundle):
+    model = fitted(bundle, epochs=1)
+    assert model.seen[("G00", "A")] == 10 and model.seen[("G00+G01", "A")] == 14
+    assert ("G04", "A") not in model.seen and ("G03", "B") not in model.seen
+    np.testing.assert_allclose(model.train_mean, bundle.delta[:9].mean(0), rtol=1e-6)
+
+
+def test_an_unseen_gene_is_told_by_its_features(bundle):
+    model = fitted(bundle)
+    one, other = model.predict(asked("OUT2", "NOWHERE"))
+    assert not np.allclose(one, other)
+    row = model.encoder.names.index("G07")
+    before = model.predict(asked("G07"))
+    model.encoder.code[row] += 5
+    assert np.array_equal(model.predict(asked("G07")), before)
+    model.encoder.features[row] += 5
+    assert not np.allclose(model.predict(asked("G07")), before)
+
+
+def test_features_learnt_later_change_the_prediction_of_their_gene_only(bundle):
+    model = fitted(bundle)
+    before = model.predict(asked(*LABELS))
+    tables = tuple(
+        replace(one, names=(*one.names, "NOWHERE"), values=np.vstack([one.values, one.values[:1] + 1]))
+        for one in bundle.features
+    )
+    model.learn_features(tables)
+    changed = (model.predict(asked(*LABELS)) != before).any(1)
+    assert changed.tolist() == [label == "NOWHERE" for label in LABELS]
+
+
+def test_predictions_are_for_the_covariates_of_control_cells(make_bundle):
+    data = make_bundle(covariates=True)
+    model = fitted(data)
+    before = model.predict(asked("G00"))
+    data.covariates.control[:] = 3
+    assert not np.allclose(model.predict(asked("G00")), before)
+
+
+def test_the_counts_head_learns_the_effects_that_the_cells_show(make_bundle):
+    data = make_bundle(cells=True)
+    model = fitted(data, head="nb", epochs=60, width=16, identity_dropout=0.0, layers=1)
+    rows = [row for row in range(6) if data.context[row] == 0]
+    found = model.predict([data.conditions[row] for row in rows])
+    shift = 0.5 * data.delta[rows]  # the cells were drawn with this change of the log rate
+    assert np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(found, shift)]) > 0.7
+
+
+def test_a_linear_head_has_no_cells_to_draw(bundle):
+    with pytest.raises(ValueError, match='head="nb"'):
+        fitted(bundle, epochs=1).sample(asked("G00"), 3)
+
+
+def test_cells_are_whole_numbers_around_the_expected_counts(make_bundle):
+    model = fitted(make_bundle(cells=True), head="nb", epochs=2)
+    conditions = asked("G00", "control", "OUT2")
+    counts = model.sample(conditions, 20_000, context=1, random_state=5)
+    assert counts.shape == (3, 20_000, 12)
+    assert (counts >= 0).all() and (counts == np.rint(counts)).all()
+    inputs = model.encoder.encode(conditions, np.ones(3, np.int64), np.zeros((3, 0), np.float32))
+    with torch.no_grad():
+        shift = model.predictor(inputs).shift.numpy()[:, np.argsort(model.encoder.order)]
+    shift[1] = 0
+    expected = np.exp(model.count_model.log_rate[1] + shift) * model.count_model.sizes.mean()
+    error = counts.std(1) / np.sqrt(20_000)
+    assert (np.abs(counts.mean(1) - expected) < 5 * error + 1e-3).all()
+    assert np.array_equal(model.sample(conditions, 9, random_state=5), model.sample(conditions, 9, random_state=5))
+    assert not np.array_equal(model.sample(conditions, 9, random_state=5), model.sample(conditions, 9, random_state=6))
+
+
+def test_training_says_nothing_on_the_console(bundle, capsys, caplog):
+    with caplog.at_level(logging.INFO):
+        fitted(bundle, epochs=1)
+    assert capsys.readouterr() == ("", "")
+    assert not caplog.records
