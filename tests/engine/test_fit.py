@@ -11,8 +11,11 @@ import torch
 from lightning.pytorch.loggers import CSVLogger
 
 from scperturbmamba.engine.config import TrainConfig
-from scperturbmamba.engine.fit import Task, _by_decay, _Keeper, _rate, delta_of, train
+from scperturbmamba.engine.fit import train
+from scperturbmamba.engine.keeper import Keeper
 from scperturbmamba.engine.likelihood import nb_sample
+from scperturbmamba.engine.schedule import by_decay, rate
+from scperturbmamba.engine.task import Task, delta_of
 
 torch.set_num_threads(1)
 
@@ -245,7 +248,7 @@ def test_only_matrices_of_mixers_genes_and_head_decay(make_network):
     for mixer in ("mamba2", "lstm"):
         net = make_network(N_GENES, mixer=mixer, head="nb")
         name_of = {id(parameter): name for name, parameter in net.named_parameters()}
-        free, decayed = ({name_of[id(one)] for one in group} for group in _by_decay(net))
+        free, decayed = ({name_of[id(one)] for one in group} for group in by_decay(net))
         assert free | decayed == set(name_of.values()) and not free & decayed
         per_layer = {
             "mamba2": ("mixer.in_proj.weight", "mixer.conv.weight", "mixer.out_proj.weight"),
@@ -270,12 +273,17 @@ def test_decay_shrinks_what_it_may_and_spares_the_rest(make_network, task):
     train(net, still, config(epochs=1, weight_decay=10.0, warmup=0.0), device="cpu")
     after = weights(net)
     assert float(after["layers.0.mixer.in_proj.weight"].norm() / before["layers.0.mixer.in_proj.weight"].norm()) < 0.97
-    for name in ("condition.identity.weight", "genes.identity.weight", "layers.0.mixer.log_A", "condition.features.0.weight"):
+    for name in (
+        "condition.identity.weight",
+        "genes.identity.weight",
+        "layers.0.mixer.log_A",
+        "condition.features.0.weight",
+    ):
         assert torch.equal(after[name], before[name])
 
 
 def test_the_rate_rises_and_then_falls_along_a_cosine():
-    rates = [_rate(step, 10, 100) for step in range(101)]
+    rates = [rate(step, 10, 100) for step in range(101)]
     assert rates[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
     assert rates[10] == 1 and rates[55] == pytest.approx(0.5) and rates[100] == pytest.approx(0)
     assert all(a > b for a, b in zip(rates[10:], rates[11:]))
@@ -328,7 +336,7 @@ def test_training_writes_no_file_where_it_is_not_asked_to(make_network, task, tm
 
 
 def keeper_after(*losses):
-    keeper, net, kept = _Keeper(), torch.nn.Linear(1, 1, bias=False), []
+    keeper, net, kept = Keeper(), torch.nn.Linear(1, 1, bias=False), []
     for number, one in enumerate(losses):
         with torch.no_grad():
             net.weight.fill_(float(number))

@@ -46,7 +46,9 @@ def stand_in(
 
 def inputs(length=70, *, b=2, h=3, p=4, n=5, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    x, B, C = (torch.randn(*shape, generator=generator) for shape in ((b, length, h, p), (b, length, n), (b, length, n)))
+    x, B, C = (
+        torch.randn(*shape, generator=generator) for shape in ((b, length, h, p), (b, length, n), (b, length, n))
+    )
     dt = torch.nn.functional.softplus(torch.randn(b, length, 2, h, generator=generator) - 1)
     return [x, dt, -torch.exp(torch.randn(2, h, generator=generator)), B, C]
 

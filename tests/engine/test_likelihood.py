@@ -89,7 +89,9 @@ def test_the_expectation_keeps_the_shape_and_averages_over_sizes():
     sizes = torch.tensor([0.5, 2.0])
     both = nb_expected_log1p(rates, r, sizes)
     assert both.shape == (3, 4)
-    torch.testing.assert_close(both, (nb_expected_log1p(rates, r, sizes[:1]) + nb_expected_log1p(rates, r, sizes[1:])) / 2)
+    torch.testing.assert_close(
+        both, (nb_expected_log1p(rates, r, sizes[:1]) + nb_expected_log1p(rates, r, sizes[1:])) / 2
+    )
 
 
 @pytest.mark.parametrize(("mean", "r"), [(0.2, 0.3), (3.0, 1.0), (40.0, 5.0), (5.0, 1_000.0)])

@@ -13,9 +13,19 @@ from scperturbmamba.data.feature_tables import FeatureTable
 
 GENES = tuple(f"G{number:02d}" for number in range(12))
 OUTSIDE = ("OUT1", "OUT2")
-TRAIN = [("G00", 0), ("G01", 0), ("G02", 0), ("G03", 0), ("G00+G01", 0), ("OUT1", 0), ("G00", 1), ("G01", 1), ("G02", 1)]
+TRAIN = [
+    ("G00", 0),
+    ("G01", 0),
+    ("G02", 0),
+    ("G03", 0),
+    ("G00+G01", 0),
+    ("OUT1", 0),
+    ("G00", 1),
+    ("G01", 1),
+    ("G02", 1),
+]
 VAL = [("G04", 0), ("G02+G03", 0), ("G04", 1)]
-N_CELLS = 15
+N_CELLS = 100
 
 
 def _tables(seed=0):
@@ -38,9 +48,9 @@ def _tables(seed=0):
 
 
 def _cells(rows, context, rng):
-    """15 cells per row, 40 control cells in each of the two contexts."""
-    row = np.concatenate([np.repeat(np.arange(len(rows)), N_CELLS), np.full(40, -1), np.full(40, -2)])
-    size = rng.lognormal(-3, 0.3, len(row)).astype(np.float32)
+    """100 cells per row, 300 control cells in each of the two contexts."""
+    row = np.concatenate([np.repeat(np.arange(len(rows)), N_CELLS), np.full(300, -1), np.full(300, -2)])
+    size = rng.lognormal(-2, 0.3, len(row)).astype(np.float32)
     base = np.exp(np.linspace(1, 4, 12))
     level = np.where(row >= 0, context[row], -1 - row)
     rate = base * np.where(level == 1, 1.5, 1.0)[:, None]

@@ -11,9 +11,7 @@ def asked(*labels, kind="CRISPRi"):
 
 def row_of(bundle, label, context=0):
     wanted = asked(label)[0]
-    (row,) = [
-        row for row, one in enumerate(bundle.conditions) if one == wanted and bundle.context[row] == context
-    ]
+    (row,) = [row for row, one in enumerate(bundle.conditions) if one == wanted and bundle.context[row] == context]
     return bundle.delta[row]
 
 

@@ -4,75 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from scperturbmamba.engine.config import TrainConfig
 from scperturbmamba.engine.heads import Effect
+from scperturbmamba.engine.keeper import Keeper
 from scperturbmamba.engine.likelihood import nb_log_likelihood
 from scperturbmamba.engine.predictor import Predictor
-from scperturbmamba.engine.tokens import ConditionInputs
+from scperturbmamba.engine.schedule import by_decay, rate
+from scperturbmamba.engine.task import History, Task, delta_of
 
-CellDraw = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
 _STATE = "training"
 _TRAIN_ROWS_SCORED = 64  # enough to see the fit, cheap beside a pass over the training rows
 _ACCELERATOR = {"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a predictor is trained on.
-
-    Attributes
-    ----------
-    conditions
-        Inputs of every row.
-    labels
-        Name of every row, for messages.
-    delta
-        (rows, genes): effects, in the order of the sequence, scale of X.
-    train, val
-        Places of the rows of either side; ``val`` may be empty.
-    weight
-        (rows,): weight of a row in the loss.
-    draw_cells
-        For ``nb``: given rows, return counts (rows, cells, genes) and sizes (rows, cells).
-    log_rate
-        For ``nb``: (contexts, genes) log rate of the control cells.
-    to_delta
-        For ``nb``: from shifts, log dispersion and context to effects on the scale of X.
-    """
-
-    conditions: ConditionInputs
-    labels: Sequence[str]
-    delta: Tensor
-    train: Tensor
-    val: Tensor
-    weight: Tensor
-    draw_cells: CellDraw | None = None
-    log_rate: Tensor | None = None
-    to_delta: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
-
-
-@dataclass
-class History:
-    """What happened in training: a row per validation, and why it ended."""
-
-    rows: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int = -1
-    stopped: str = ""
 
 
 class Training(lightning.LightningModule):
@@ -92,7 +47,7 @@ class Training(lightning.LightningModule):
         self.random_state = random_state
         self.cells = torch.Generator()
         self.history = History()
-        self.keeper = _Keeper()
+        self.keeper = Keeper()
         self.started = time.perf_counter()
         self._epoch_losses: list[float] = []
 
@@ -216,47 +171,13 @@ class Training(lightning.LightningModule):
         """Return AdamW, whose decay spares what must stay free, under warm-up and cosine."""
         groups = [
             {"params": params, "weight_decay": decay * self.config.weight_decay}
-            for decay, params in enumerate(_by_decay(self.net))
+            for decay, params in enumerate(by_decay(self.net))
             if params
         ]
         optimizer = torch.optim.AdamW(groups, lr=self.config.lr, betas=(0.9, 0.98))
         warm = max(1, int(self.config.warmup * self.n_steps))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, warm, self.n_steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, warm, self.n_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def delta_of(effect: Effect, task: Task, context: Tensor) -> Tensor:
-    """Return effects (rows, genes) on the scale of X, on the CPU."""
-    shift = effect.shift.float().cpu()
-    if task.to_delta is None or effect.log_dispersion is None:
-        return shift
-    return task.to_delta(shift, effect.log_dispersion.float().cpu(), context.cpu())
-
-
-class _Keeper:
-    """Keeps the latest weights whose validation loss is not worse than the best by more than one standard error.
-
-    The error is that of the paired difference over validation rows: with few of them the best epoch is mostly luck.
-    """
-
-    def __init__(self) -> None:
-        self.waited = 0
-        self.best: Tensor | None = None
-        self.weights: dict[str, Tensor] | None = None
-
-    def keep(self, losses: Tensor, net: nn.Module) -> bool:
-        """Look at the losses of the validation rows; keep the weights and return True where they will do."""
-        if not losses.isfinite().all():
-            self.waited += 1
-            return False
-        if self.best is None or losses.mean() < self.best.mean():
-            self.best = losses
-        worse = losses - self.best
-        error = worse.std() / len(worse) ** 0.5 if len(worse) > 1 else torch.zeros(())
-        self.waited = self.waited + 1 if worse.mean() > error else 0
-        if self.waited == 0:
-            self.weights = {name: value.detach().cpu().clone() for name, value in net.state_dict().items()}
-        return self.waited == 0
 
 
 class _Shuffled(Sampler[int]):
@@ -358,22 +279,6 @@ def _state_file(config: TrainConfig) -> Path | None:
         return None
     path = Path(config.folder) / f"{_STATE}.ckpt"
     return path if path.is_file() else None
-
-
-def _by_decay(net: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Return parameters without and with weight decay: only the matrices of mixers and gene tokens decay."""
-    free: list[nn.Parameter] = []
-    decayed: list[nn.Parameter] = []
-    for name, parameter in net.named_parameters():
-        spared = parameter.ndim < 2 or name.startswith(("condition.", "mark.")) or "identity" in name or "log_A" in name
-        (free if spared or "dt_" in name or "embedding" in name else decayed).append(parameter)
-    return free, decayed
-
-
-def _rate(step: int, warm: int, total: int) -> float:
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, total - warm))))
 
 
 @contextmanager

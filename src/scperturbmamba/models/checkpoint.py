@@ -6,11 +6,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from scperturbmamba.engine.config import NetConfig, TrainConfig
-from scperturbmamba.engine.fit import History
+from scperturbmamba.engine.task import History
 from scperturbmamba.models.counts import CountModel
 from scperturbmamba.models.encoding import Encoder
 from scperturbmamba.models.neural import BiMamba, build_predictor
@@ -48,12 +49,13 @@ class Checkpoint:
     arrays: Mapping[str, NDArray[Any]]
 
 
-def pack(model: BiMamba) -> Checkpoint:
-    """Return the checkpoint of a trained network."""
+def pack(model: BiMamba, params: Mapping[str, Any] | None = None) -> Checkpoint:
+    """Return the checkpoint of a trained network, with the settings of the call that trained it."""
     encoder = model.encoder
     description = {
         "schema": SCHEMA,
         "versions": {name: version(name) for name in _PACKAGES},
+        "params": dict(params or {}),
         "net": model.net.model_dump(),
         "train": model.training.model_dump(),
         "random_state": model.random_state,
@@ -88,6 +90,8 @@ def unpack(checkpoint: Checkpoint) -> BiMamba:
         )
         raise ValueError(msg)
     arrays = {name: np.asarray(value) for name, value in checkpoint.arrays.items()}
+    needed = [f"encoder.{name}" for name in _ENCODER_ARRAYS] + [f"model.{name}" for name in _MODEL_ARRAYS]
+    _check_complete(needed, arrays)
     model = BiMamba(NetConfig(**found["net"]), TrainConfig(**found["train"]), random_state=found["random_state"])
     words: dict[str, Any] = {name: tuple(found["encoder"][name]) for name in _ENCODER_WORDS}
     tables: dict[str, Any] = {name: arrays[f"encoder.{name}"] for name in _ENCODER_ARRAYS}
@@ -109,13 +113,17 @@ def _rebuild(model: BiMamba, arrays: Mapping[str, NDArray[Any]]) -> Any:
     net = build_predictor(model.net, model.encoder, model.control, len(model.covariate_names), 1.0, log_r)
     prefix = "net."
     weights = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
-    missing = sorted(set(net.state_dict()) - set(weights))
-    if missing:
-        msg = f"the predictor lacks {len(missing)} of its weights, such as {missing[:3]}. Save it again."
-        raise ValueError(msg)
+    _check_complete(net.state_dict(), weights)
     net.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
     net.eval()
     return net
+
+
+def _check_complete(needed: Iterable[str], found: Iterable[str]) -> None:
+    missing = sorted(set(needed) - set(found))
+    if missing:
+        msg = f"the predictor lacks {len(missing)} of its arrays, such as {missing[:3]}. Save it again."
+        raise ValueError(msg)
 
 
 def save_folder(checkpoint: Checkpoint, folder: Path, *, overwrite: bool) -> None:
@@ -130,11 +138,13 @@ def save_folder(checkpoint: Checkpoint, folder: Path, *, overwrite: bool) -> Non
         msg = f"{folder} exists. Pass `overwrite=True`, or another folder."
         raise FileExistsError(msg)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    draft = folder.parent / f".{folder.name}.{uuid4().hex}"
+    draft.mkdir()  # with the permissions of any other folder
     try:
         (draft / _JSON_FILE).write_text(json.dumps(json.loads(checkpoint.description), indent=1))
-        arrays = {name: np.ascontiguousarray(value) for name, value in checkpoint.arrays.items()}
+        arrays = {name: np.array(value, order="C") for name, value in checkpoint.arrays.items()}
         save_file(arrays, draft / _WEIGHTS_FILE)
+        shutil.copymode(draft / _JSON_FILE, draft / _WEIGHTS_FILE)  # safetensors writes for its owner alone
         _replace(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -15,10 +15,11 @@ from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Condition
 from scperturbmamba.data.feature_tables import FeatureTable
 from scperturbmamba.engine.config import NetConfig, TrainConfig
-from scperturbmamba.engine.fit import Task, train
+from scperturbmamba.engine.fit import train
 from scperturbmamba.engine.kernels import Engine
 from scperturbmamba.engine.likelihood import nb_sample
 from scperturbmamba.engine.predictor import Predictor, Sizes
+from scperturbmamba.engine.task import Task
 from scperturbmamba.engine.tokens import ConditionInputs
 from scperturbmamba.models.counts import CellSampler, CountModel
 from scperturbmamba.models.encoding import Encoder

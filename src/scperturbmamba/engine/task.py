@@ -1,0 +1,66 @@
+"""What a predictor is trained on, and what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from scperturbmamba.engine.heads import Effect
+from scperturbmamba.engine.tokens import ConditionInputs
+
+CellDraw = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a predictor is trained on.
+
+    Attributes
+    ----------
+    conditions
+        Inputs of every row.
+    labels
+        Name of every row, for messages.
+    delta
+        (rows, genes): effects, in the order of the sequence, scale of X.
+    train, val
+        Places of the rows of either side; ``val`` may be empty.
+    weight
+        (rows,): weight of a row in the loss.
+    draw_cells
+        For ``nb``: given rows, return counts (rows, cells, genes) and sizes (rows, cells).
+    log_rate
+        For ``nb``: (contexts, genes) log rate of the control cells.
+    to_delta
+        For ``nb``: from shifts, log dispersion and context to effects on the scale of X.
+    """
+
+    conditions: ConditionInputs
+    labels: Sequence[str]
+    delta: Tensor
+    train: Tensor
+    val: Tensor
+    weight: Tensor
+    draw_cells: CellDraw | None = None
+    log_rate: Tensor | None = None
+    to_delta: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+
+
+@dataclass
+class History:
+    """What happened in training: a row per validation, and why it ended."""
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = -1
+    stopped: str = ""
+
+
+def delta_of(effect: Effect, task: Task, context: Tensor) -> Tensor:
+    """Return effects (rows, genes) on the scale of X, on the CPU."""
+    shift = effect.shift.float().cpu()
+    if task.to_delta is None or effect.log_dispersion is None:
+        return shift
+    return task.to_delta(shift, effect.log_dispersion.float().cpu(), context.cpu())
