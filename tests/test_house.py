@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -123,14 +124,40 @@ def test_the_readme_shows_what_the_demo_printed():
     assert table in (ROOT / "README.md").read_text(), "run docs/refresh.py"
 
 
-def test_every_notebook_was_run_to_its_end_in_order():
-    notebooks = sorted((ROOT / "tutorials").glob("*.ipynb"))
-    assert notebooks
-    for path in notebooks:
-        cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
-        assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1)), path
-        outputs = [output for cell in cells for output in cell["outputs"]]
-        assert not [output for output in outputs if output["output_type"] == "error"], path
+NOTEBOOKS = sorted((ROOT / "tutorials").glob("*.ipynb"))
+PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)]
+
+
+def code_cells(path: Path) -> list[dict[str, Any]]:
+    return [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+
+
+def code_of(path: Path) -> str:
+    """Return the Python of a notebook or of a page's blocks, without shell lines."""
+    if path.suffix == ".ipynb":
+        blocks = ["".join(cell["source"]) for cell in code_cells(path)]
+    else:
+        blocks = re.findall(r"^```i?python\n(.*?)^```", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return "\n".join(re.sub(r"^!.*$", "", block, flags=re.MULTILINE) for block in blocks)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_notebook_was_run_to_its_end_in_order_without_a_complaint(path):
+    cells = code_cells(path)
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
+    assert str(ROOT) not in json.dumps(outputs)
+
+
+@pytest.mark.parametrize("path", [*PAGES, *NOTEBOOKS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_pages_call_only_what_exists_with_arguments_that_exist(path):
+    for call in (node for node in ast.walk(ast.parse(code_of(path))) if isinstance(node, ast.Call)):
+        name = ast.unparse(call.func)
+        if name.startswith("spm."):
+            function = attrgetter(name.removeprefix("spm."))(spm)
+            given = {one.arg: None for one in call.keywords if one.arg}
+            inspect.signature(function).bind(*[None for _ in call.args], **given)
 
 
 def test_the_conda_environment_asks_for_what_the_package_asks_for():

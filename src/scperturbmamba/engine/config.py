@@ -26,7 +26,7 @@ class NetConfig(_Config):
     state
         Numbers per channel of the state of a scan (the paper's N).
     head_width
-        Channels per head of a scan (the paper's P); ``expand * width`` is a multiple of it.
+        Channels per head of a scan (the paper's P); ``expand * width`` is a multiple of it for ``"mamba2"``.
     expand
         Inner width of a mixer over ``width``.
     kernel
@@ -59,7 +59,7 @@ class NetConfig(_Config):
 
     @model_validator(mode="after")
     def _shapes_fit(self) -> NetConfig:
-        if (self.width * self.expand) % self.head_width:
+        if self.mixer == "mamba2" and (self.width * self.expand) % self.head_width:
             msg = f"width × expand = {self.width * self.expand} must be a multiple of head_width = {self.head_width}"
             raise ValueError(msg)
         if self.kernel % 2 == 0:

@@ -34,10 +34,8 @@ def nb_expected_log1p(rate: Tensor, dispersion: Tensor, size: Tensor) -> Tensor:
     size
         (sizes,), size factors of typical cells; the result is averaged over them.
     """
-    total = torch.zeros_like(rate)
-    for s in size:
-        total = total + _expected_log1p_at(rate * s, dispersion, s)
-    return total / len(size)
+    s = size.view(-1, *[1] * rate.ndim)
+    return _expected_log1p_at(rate * s, dispersion.expand_as(rate), s).mean(0)
 
 
 def _expected_log1p_at(mean: Tensor, r: Tensor, s: Tensor) -> Tensor:
@@ -55,15 +53,15 @@ def _expected_log1p_at(mean: Tensor, r: Tensor, s: Tensor) -> Tensor:
     tail_mean = ((mean - first).clamp_min(0) / tail.clamp_min(1e-7)).clamp_min(_LAST_COUNT)
     above = tail > _NO_TAIL
     gap = torch.zeros_like(tail)
-    gap[above] = _tail_gap(mean[above], r.expand_as(mean)[above], s)
+    gap[above] = _tail_gap(*(one.expand_as(mean)[above][:, None] for one in (mean, r, s)))
     return value + tail * (torch.log1p(tail_mean / s) - gap)
 
 
 def _tail_gap(mean: Tensor, r: Tensor, s: Tensor) -> Tensor:
     """Return how far E[log(1 + y / s)] lies below log(1 + E[y] / s) over the tail, where y is as a Gamma."""
     y = _LAST_COUNT * _TAIL_STEP ** (torch.arange(_TAIL_POINTS, dtype=mean.dtype, device=mean.device) + 0.5)
-    weight = torch.softmax(r[:, None] * y.log() - (r / mean)[:, None] * y, dim=-1)
-    return torch.log1p(weight @ y / s) - weight @ torch.log1p(y / s)
+    weight = torch.softmax(r * y.log() - r / mean * y, dim=-1)
+    return torch.log1p(weight @ y[:, None] / s)[:, 0] - (weight * torch.log1p(y / s)).sum(-1)
 
 
 def nb_sample(mean: Tensor, dispersion: Tensor, generator: torch.Generator) -> Tensor:

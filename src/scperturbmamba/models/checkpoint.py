@@ -74,6 +74,12 @@ def pack(model: BiMamba, params: Mapping[str, Any] | None = None) -> Checkpoint:
     return Checkpoint(json.dumps(description), {**arrays, **weights})
 
 
+def params_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the settings of the call that trained the network."""
+    params: dict[str, Any] = json.loads(checkpoint.description)["params"]
+    return params
+
+
 def unpack(checkpoint: Checkpoint) -> BiMamba:
     """Return the network of a checkpoint.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
@@ -65,9 +66,10 @@ def draw_history(
     if best_epoch is not None and best_epoch > 0:
         note(axes[0], best_epoch, 0.99, " kept", color=WARN, transform=axes[0].get_xaxis_transform(), va="top")
     axes[1].axhline(0, color=INK, lw=0.6, zorder=0)
-    low = float(history.filter(regex="_r2$").min(axis=None))
+    low = float(np.nanmin(history.filter(regex="_r2$").to_numpy(), initial=0.0))
     axes[1].set_ylim(max(low, -1.0) - 0.05, 1.02)
     dress(axes[0], xlabel="epoch", ylabel="loss", title="loss")
     dress(axes[1], xlabel="epoch", ylabel="R²", title="R² against the training mean")
-    legend(axes[1], "upper left")
+    if len(history):
+        legend(axes[1], "upper left")
     return axes

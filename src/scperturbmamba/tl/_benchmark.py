@@ -114,5 +114,5 @@ def _fitted(name: str, data: Bundle, net: NetConfig, train: TrainConfig, seed: i
     if name in BASELINES:
         return BASELINES[name]().fit(data)
     chosen = net.model_copy(update={"mixer": _NETWORKS[name]})
-    model = BiMamba(chosen, train, random_state=seed, device=settings.device, engine=settings.engine)
+    model = BiMamba(chosen, train, random_state=int(seed), device=settings.device, engine=settings.engine)
     return model.fit(data, callbacks=training_callbacks(train.epochs))

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pandas as pd
 from anndata import AnnData
 
 from scperturbmamba.data.conditions import Condition
@@ -28,7 +29,7 @@ def read_requests(adata: AnnData, labels: Sequence[str], model: BiMamba) -> list
     known = list(dict.fromkeys([*model.encoder.parts, *model.encoder.names]))
     read = [read_label(label, known).condition for label in labels]
     named = sorted({name for condition in read for name in condition.names} - set(known))
-    resolved = _resolve(named, known) if named else {}
+    resolved = _resolve(named, known, adata.var) if named else {}
     kind = model.encoder.kinds[-1]
     conditions = [
         Condition(tuple(replace(part, name=resolved.get(part.name, part.name)) for part in condition.parts)).with_kind(
@@ -56,8 +57,9 @@ def resolve_context(model: BiMamba, context: str | None) -> list[int]:
     return [model.contexts.index(context)]
 
 
-def _resolve(names: Sequence[str], known: Sequence[str]) -> dict[str, str]:
-    resolved, _ = resolve_genes(names, known)
+def _resolve(names: Sequence[str], known: Sequence[str], var: pd.DataFrame) -> dict[str, str]:
+    """Find names among the known ones, by the symbols and Ensembl ids that ``var`` gives them too."""
+    resolved, _ = resolve_genes(names, var[~var.index.duplicated()].reindex(known))
     return {name: str(found) for name, found in zip(names, resolved) if isinstance(found, str) and found}
 
 

@@ -11,7 +11,7 @@ from anndata import AnnData
 from scperturbmamba import _keys
 from scperturbmamba._checks import check_key
 from scperturbmamba._settings import settings
-from scperturbmamba.models.checkpoint import Checkpoint, load_folder, save_folder, unpack
+from scperturbmamba.models.checkpoint import Checkpoint, load_folder, params_of, save_folder, unpack
 from scperturbmamba.models.neural import BiMamba
 from scperturbmamba.tl._report import history_table
 
@@ -93,7 +93,7 @@ def load_predictor(adata: AnnData, folder: str | Path, *, key_added: str = _keys
     model = unpack(checkpoint)
     _check_genes(adata, model, str(folder))
     adata.uns[key_added] = {
-        _keys.PARAMS: _params_of(model),
+        _keys.PARAMS: params_of(checkpoint),
         "history": history_table(model),
         "checkpoint": to_uns(checkpoint),
     }
@@ -109,9 +109,9 @@ def _from_uns(stored: Mapping[str, Any]) -> Checkpoint:
 
 def find_predictor(adata: AnnData, predictor: AnnData | str | Path | None, key: str) -> tuple[BiMamba, dict[str, Any]]:
     if isinstance(predictor, (str, Path)):
-        model = unpack(load_folder(Path(predictor)))
+        checkpoint = load_folder(Path(predictor))
+        model, params = unpack(checkpoint), params_of(checkpoint)
         _check_genes(adata, model, str(predictor))
-        params = _params_of(model)
     else:
         carrier = adata if predictor is None else predictor
         check_key(carrier, "uns", key, made_by="spm.tl.train_predictor")
@@ -130,7 +130,3 @@ def _check_genes(adata: AnnData, model: BiMamba, where: str) -> None:
             f"in `adata`, such as {missing[:3]}. Bring `adata` to the same gene names, or train again."
         )
         raise ValueError(msg)
-
-
-def _params_of(model: BiMamba) -> dict[str, Any]:
-    return {"head": model.net.head, "net": model.net.model_dump_json(), "random_state": model.random_state}

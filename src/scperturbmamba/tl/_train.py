@@ -22,7 +22,7 @@ from scperturbmamba.tl._stored import to_uns
 def train_predictor(
     adata: AnnData,
     *,
-    head: str = "linear",
+    head: str | None = None,
     context: str | None = None,
     covariates: Sequence[str] = (),
     net: NetConfig | Mapping[str, Any] | None = None,
@@ -44,7 +44,8 @@ def train_predictor(
         Cells × genes with labels, log-normalised ``X``, a split, and any ``varm["gene_*"]``.
     head
         ``"linear"``: a change of the log-normalised mean per gene, squared error. ``"nb"``: a change of the rate and
-        a dispersion per gene, negative-binomial likelihood of raw counts with each cell's size factor.
+        a dispersion per gene, negative-binomial likelihood of raw counts with each cell's size factor. The default is
+        that of ``net``, and linear without one.
     context
         Column of ``obs`` (cell line, batch) whose levels have control cells of their own.
     covariates
@@ -107,10 +108,11 @@ def train_predictor(
         features=None,
         with_cells=network.head == "nb",
     )
+    random_state = int(random_state)
     model = BiMamba(network, training, random_state=random_state, device=settings.device, engine=settings.engine)
     model.fit(bundle, callbacks=training_callbacks(training.epochs), logger=logger)
 
-    params = {
+    params: dict[str, Any] = {
         "head": network.head,
         "context": context,
         "covariates": as_names(covariates),
@@ -124,11 +126,12 @@ def train_predictor(
         _keys.PARAMS: check_params(params),
         "history": history_table(model),
         "report": training_report(model, bundle),
-        "checkpoint": to_uns(pack(model)),
+        "checkpoint": to_uns(pack(model, params)),
     }
 
 
-def _with_head(net: NetConfig | Mapping[str, Any] | None, head: str) -> NetConfig:
-    if isinstance(net, NetConfig):
-        return resolve(NetConfig, {**net.model_dump(), "head": head}, "net")
-    return resolve(NetConfig, {**dict(net or {}), "head": head}, "net")
+def _with_head(net: NetConfig | Mapping[str, Any] | None, head: str | None) -> NetConfig:
+    if head is None:
+        return resolve(NetConfig, net, "net")
+    given = net.model_dump() if isinstance(net, NetConfig) else dict(net or {})
+    return resolve(NetConfig, {**given, "head": head}, "net")
