@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from scperturbmamba.data.kinds import Kinds
 from scperturbmamba.engine.config import NetConfig, TrainConfig
 from scperturbmamba.engine.task import History
 from scperturbmamba.models.counts import CountModel
@@ -61,6 +62,7 @@ def pack(model: BiMamba, params: Mapping[str, Any] | None = None) -> Checkpoint:
         "random_state": model.random_state,
         "contexts": list(model.contexts),
         "covariates": list(model.covariate_names),
+        "kinds": asdict(model.kinds),
         "seen": [[label, context, n] for (label, context), n in model.seen.items()],
         "encoder": {name: list(getattr(encoder, name)) for name in _ENCODER_WORDS},
         "provenance": encoder.provenance,
@@ -104,6 +106,7 @@ def unpack(checkpoint: Checkpoint) -> BiMamba:
     model.encoder = Encoder(**words, **tables, provenance=found["provenance"])
     model.contexts = tuple(found["contexts"])
     model.covariate_names = tuple(found["covariates"])
+    model.kinds = _kinds(found["kinds"])
     model.seen = {(label, context): n for label, context, n in found["seen"]}
     model.history = History(**found["history"])
     for name in _MODEL_ARRAYS:
@@ -112,6 +115,11 @@ def unpack(checkpoint: Checkpoint) -> BiMamba:
     model.count_model = CountModel(**counted) if counted else None
     model.predictor = _rebuild(model, arrays)
     return model
+
+
+def _kinds(found: Mapping[str, Any]) -> Kinds:
+    own = tuple((name, kind) for name, kind in found["own"])
+    return Kinds(found["usual"], own, tuple(found["several"]))
 
 
 def _rebuild(model: BiMamba, arrays: Mapping[str, NDArray[Any]]) -> Any:

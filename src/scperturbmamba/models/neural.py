@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Condition
 from scperturbmamba.data.feature_tables import FeatureTable
+from scperturbmamba.data.kinds import Kinds
 from scperturbmamba.engine.config import NetConfig, TrainConfig
 from scperturbmamba.engine.fit import train
 from scperturbmamba.engine.kernels import Engine
@@ -55,7 +56,8 @@ class BiMamba:
         self.control = data.control
         self.covariate_names = data.covariates.names
         self.control_covariates = data.covariates.control
-        self.seen = _seen(data)
+        self.kinds = Kinds.of(data.conditions)
+        self.seen = _seen(data, self.kinds)
         self.count_model = CountModel.fit(data.cells, len(data.contexts)) if data.cells is not None else None
         self.train_mean = data.delta[data.training()].mean(0)
         self.predictor = self._build(data)
@@ -196,10 +198,10 @@ def build_predictor(
     return Predictor(net, encoder.gene_inputs(), sizes, state=state, scale=scale, log_dispersion=log_dispersion)
 
 
-def _seen(data: Bundle) -> dict[tuple[str, str], int]:
+def _seen(data: Bundle, kinds: Kinds) -> dict[tuple[str, str], int]:
     """Return cells per (label, context) of the training rows."""
     return {
-        (data.conditions[row].without_kinds().label, data.contexts[data.context[row]]): int(data.n_cells[row])
+        (kinds.label(data.conditions[row]), data.contexts[data.context[row]]): int(data.n_cells[row])
         for row in data.training()
     }
 

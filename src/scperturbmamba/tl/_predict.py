@@ -111,7 +111,7 @@ def _later_features(adata: AnnData, model: BiMamba) -> tuple[FeatureTable, ...]:
 
 
 def _row_table(model: BiMamba, rows: Sequence[tuple[Condition, int]]) -> pd.DataFrame:
-    labels = [condition.without_kinds().label for condition, _ in rows]
+    labels = [model.kinds.label(condition) for condition, _ in rows]
     names = [model.contexts[level] for _, level in rows]
     cells = [model.seen.get(key, 0) for key in zip(labels, names)]
     several = len(set(names)) > 1

@@ -30,13 +30,7 @@ def read_requests(adata: AnnData, labels: Sequence[str], model: BiMamba) -> list
     read = [read_label(label, known).condition for label in labels]
     named = sorted({name for condition in read for name in condition.names} - set(known))
     resolved = _resolve(named, known, adata.var) if named else {}
-    kind = model.encoder.kinds[-1]
-    conditions = [
-        Condition(tuple(replace(part, name=resolved.get(part.name, part.name)) for part in condition.parts)).with_kind(
-            kind
-        )
-        for condition in read
-    ]
+    conditions = [model.kinds.complete(_renamed(condition, resolved)) for condition in read]
     _warn_of_strangers(conditions, model)
     return conditions
 
@@ -55,6 +49,10 @@ def resolve_context(model: BiMamba, context: str | None) -> list[int]:
         msg = f"`context` must be one of {list(model.contexts)}, in which the predictor was trained; found {context!r}."
         raise ValueError(msg)
     return [model.contexts.index(context)]
+
+
+def _renamed(condition: Condition, names: dict[str, str]) -> Condition:
+    return Condition(tuple(replace(part, name=names.get(part.name, part.name)) for part in condition.parts))
 
 
 def _resolve(names: Sequence[str], known: Sequence[str], var: pd.DataFrame) -> dict[str, str]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scperturbmamba import metrics
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Condition
+from scperturbmamba.data.kinds import Kinds
 from scperturbmamba.models.base import Model
 from scperturbmamba.models.baselines import Additive, NoChange, TrainingMean
 from scperturbmamba.tl._truth import Truth
@@ -74,13 +75,12 @@ def tidy(table: pd.DataFrame, *, model: str, conditions: Sequence[str]) -> pd.Da
 
 def predict_rows(model: Model, bundle: Bundle, rows: pd.DataFrame) -> NDArray[np.float32]:
     """Predict labels in their contexts, with the kinds that the screen gives them."""
-    kinds = {condition.without_kinds().label: condition for condition in bundle.conditions}
-    kind = max((part.kind for condition in bundle.conditions for part in condition.parts), default="")
+    kinds = Kinds.of(bundle.conditions)
     result = np.zeros((len(rows), len(bundle.genes)), np.float32)
     for number, context in enumerate(bundle.contexts):
         own = np.flatnonzero((rows["context"] == context).to_numpy())
         labels = rows["label"].iloc[own]
-        wanted = [kinds.get(label, Condition.parse(label).with_kind(kind)) for label in labels]
+        wanted = [kinds.complete(Condition.parse(label)) for label in labels]
         if len(own):
             result[own] = model.predict(wanted, context=number)
     return result

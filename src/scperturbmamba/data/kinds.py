@@ -1,0 +1,58 @@
+"""Which kind of perturbation goes with which name in a screen, and so which labels must show it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from scperturbmamba.data.conditions import Condition, Part
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """The kinds of a screen.
+
+    Attributes
+    ----------
+    usual
+        The most common kind of a part, empty where nothing is known.
+    own
+        (name, kind) of every name that occurs under one kind.
+    several
+        Names that occur under more than one kind; their labels show it.
+    """
+
+    usual: str = ""
+    own: tuple[tuple[str, str], ...] = ()
+    several: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, conditions: Iterable[Condition]) -> Kinds:
+        """Read the kinds of complete conditions."""
+        parts = [part for condition in conditions for part in condition.parts]
+        found: dict[str, set[str]] = {}
+        for part in parts:
+            found.setdefault(part.name, set()).add(part.kind)
+        counted = Counter(part.kind for part in parts).most_common(1)
+        return cls(
+            usual=counted[0][0] if counted else "",
+            own=tuple(sorted((name, min(kinds)) for name, kinds in found.items() if len(kinds) == 1)),
+            several=tuple(sorted(name for name, kinds in found.items() if len(kinds) > 1)),
+        )
+
+    def label(self, condition: Condition) -> str:
+        """Return the label as the screen writes it."""
+        shown = set(self.several)
+        return Condition(
+            tuple(part if part.name in shown else replace(part, kind="") for part in condition.parts)
+        ).label
+
+    def complete(self, condition: Condition) -> Condition:
+        """Give every part without a kind that of its name in the screen, or the usual one."""
+        own = dict(self.own)
+        return Condition(tuple(_with(part, own.get(part.name, self.usual)) for part in condition.parts))
+
+
+def _with(part: Part, kind: str) -> Part:
+    return part if part.kind else replace(part, kind=kind)
