@@ -53,7 +53,7 @@ _ELSEWHERE = {
     "pandas": "https://pandas.pydata.org/docs/",
     "python": "https://docs.python.org/3/",
     "scanpy": "https://scanpy.readthedocs.io/en/stable/",
-    "torch": "https://pytorch.org/docs/stable/",
+    "torch": "https://docs.pytorch.org/docs/stable/",
 }
 intersphinx_mapping = (
     {name: (url, None) for name, url in _ELSEWHERE.items()} if os.environ.get("SPM_DOCS_ONLINE") == "1" else {}
@@ -103,7 +103,7 @@ def _list_fields(app, what, name, obj, options, lines):
     for number, line in enumerate(lines):
         names = [one.strip() for one in line.split(",")]
         if all(one in fields for one in names):
-            lines[number] = ", ".join(f"**{one}** : {_type_of(fields[one])} = {fields[one].default!r}" for one in names)
+            lines[number] = ", ".join(f"``{one}: {_type_of(fields[one])} = {fields[one].default!r}``" for one in names)
 
 
 def _type_of(field):
@@ -111,11 +111,6 @@ def _type_of(field):
     return " | ".join(getattr(one, "__name__", repr(one)).replace("NoneType", "None") for one in choices)
 
 
-def _hide_signature(app, what, name, obj, options, signature, returns):
-    return ("", None) if what == "class" and hasattr(obj, "model_fields") else (signature, returns)
-
-
 def setup(app):
     app.connect("autodoc-process-docstring", _lay_out_returns, priority=100)  # before napoleon
     app.connect("autodoc-process-docstring", _list_fields, priority=100)
-    app.connect("autodoc-process-signature", _hide_signature)

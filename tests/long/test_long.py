@@ -73,6 +73,17 @@ def test_a_killed_training_goes_on_to_the_same_numbers(tmp_path):
     assert result(tmp_path, "resumed.json") == result(tmp_path, "whole.json")
 
 
+def test_a_terminated_training_ends(tmp_path):
+    folder = str(tmp_path / "state")
+    process = subprocess.Popen(command(tmp_path, "never.json", folder, epochs=100_000))
+    deadline = time.monotonic() + 120
+    while not (Path(folder) / "training.ckpt").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=60) != 0
+    assert not (tmp_path / "never.json").exists()
+
+
 def test_two_processes_train_one_predictor(tmp_path):
     subprocess.run(command(tmp_path, "two.json", "", devices=2, epochs=6), check=True, timeout=300)
     found = result(tmp_path, "two.json")

@@ -42,6 +42,14 @@ def test_dispersions_are_half_shrunk_to_the_median_gene(model):
     np.testing.assert_allclose(model.log_dispersion, 0.5 * (truth + np.median(truth)), atol=0.12)
 
 
+def test_rates_are_right_where_cells_are_few_and_small():
+    rng = np.random.default_rng(0)
+    size = rng.uniform(0.005, 0.015, 30).astype(np.float32)  # 50 to 150 UMIs
+    counts = rng.poisson(size[:, None] * np.full(400, 1_000.0))
+    fitted = CountModel.fit(Cells(sp.csr_matrix(counts, dtype=np.float32), size, np.full(30, -1)), 1)
+    assert np.exp(fitted.log_rate).mean() == pytest.approx(1_000, rel=0.02)
+
+
 def test_counts_without_excess_get_a_large_dispersion_and_silent_genes_a_finite_one():
     rng = np.random.default_rng(0)
     size = np.ones(3_000, np.float32)

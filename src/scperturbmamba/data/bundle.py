@@ -26,6 +26,7 @@ from scperturbmamba.data.counts import find_counts
 from scperturbmamba.data.covariates import Covariates, read_covariates
 from scperturbmamba.data.feature_tables import FeatureTable, read_features
 from scperturbmamba.data.profiles import effect_profiles, group_rows
+from scperturbmamba.data.words import words_of
 
 _TARGET_SUM = 1e4
 _DRUG = "drug"
@@ -219,7 +220,7 @@ def _with_kinds(adata: AnnData, labels: pd.Series) -> list[Condition]:
     if _keys.PERTURBATION_TYPE not in adata.obs:
         return conditions
     pairs = adata.obs[[_keys.PERTURBATION, _keys.PERTURBATION_TYPE]].drop_duplicates(_keys.PERTURBATION)
-    kinds = dict(zip(pairs[_keys.PERTURBATION].astype(str), pairs[_keys.PERTURBATION_TYPE].astype(str)))
+    kinds = dict(zip(words_of(pairs[_keys.PERTURBATION]), words_of(pairs[_keys.PERTURBATION_TYPE])))
     return [_with_kind(one, kinds.get(label, "")) for one, label in zip(conditions, labels)]
 
 

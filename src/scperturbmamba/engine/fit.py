@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -251,11 +253,28 @@ def train(
 
 
 def _fit(trainer: lightning.Trainer, module: Training, loader: DataLoader[int], state: Path | None) -> str:
+    """Fit; return "interrupted" after Ctrl-C, which Lightning turns into an exit, and let a SIGTERM end the process."""
+    with _same_sigint():
+        try:
+            trainer.fit(module, loader, ckpt_path=state, weights_only=True)
+        except SystemExit as exit_:
+            if isinstance(exit_.__context__, KeyboardInterrupt):
+                return "interrupted"
+            raise SystemExit(128 + signal.SIGTERM if trainer.received_sigterm else exit_.code) from exit_
+    return ""
+
+
+@contextmanager
+def _same_sigint() -> Iterator[None]:
+    """Leave Ctrl-C as it was; Lightning ignores it for good after the first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(module, loader, ckpt_path=state, weights_only=True)
-    except (KeyboardInterrupt, SystemExit):
-        return "interrupted"
-    return "interrupted" if trainer.interrupted else ""
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _state_keeper(config: TrainConfig) -> list[Callback]:
@@ -282,7 +301,7 @@ def _state_file(config: TrainConfig) -> Path | None:
 
 
 @contextmanager
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """Silence Lightning's remarks on hardware and loaders while it trains."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [one.level for one in loggers]

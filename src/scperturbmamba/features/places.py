@@ -12,7 +12,7 @@ import pandas as pd
 from scperturbmamba._checks import optional_import
 from scperturbmamba.features.genome import UNKNOWN, chromosome_codes
 from scperturbmamba.features.names import ID_COLUMNS, SYMBOL_COLUMNS, header, resolve_genes
-from scperturbmamba.features.tables import read_table
+from scperturbmamba.features.tables import holds_words, read_table
 
 _CHROMOSOME = (
     "chromosome", "chrom", "chr", "seqname", "seqnames", "seqid", "contig", "chromosomename",
@@ -146,13 +146,13 @@ def _names(table: pd.DataFrame, by_header: dict[str, Any]) -> tuple[list[str], l
     """Return the names of the rows, and the columns that hold further names."""
     symbols = [by_header[name] for name in SYMBOL_COLUMNS if name in by_header]
     ids = [by_header[name] for name in ID_COLUMNS if name in by_header]
-    if table.index.inferred_type == "string":
-        return [str(name) for name in table.index], [*symbols, *ids]
     ordered = [*symbols, *ids]
-    if not ordered:
-        ordered = [table.columns[0]]
-    names = table[ordered[0]].astype(object)
-    for column in ordered[1:]:
+    if holds_words(table.index):
+        names = pd.Series(table.index, index=table.index, dtype=object)
+    else:
+        ordered = ordered or [table.columns[0]]
+        names = table[ordered[0]].astype(object)
+    for column in ordered:
         names = names.where(names.notna(), table[column].astype(object))
     return [str(name) for name in names], ordered
 

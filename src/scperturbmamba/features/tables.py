@@ -89,14 +89,20 @@ def safe_columns(names: Sequence[object]) -> list[str]:
     return safe
 
 
+def holds_words(values: pd.Index | pd.Series) -> bool:
+    """Tell whether values are words, missing ones aside, in whichever dtype."""
+    return pd.api.types.infer_dtype(values, skipna=True) == "string"
+
+
 def _by_name(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table indexed by gene name: as it is, or by its first column of words."""
-    if table.index.inferred_type == "string":
-        return table
-    words = [column for column in table.columns if pd.api.types.infer_dtype(table[column], skipna=True) == "string"]
-    if not words:
-        msg = (
-            f"the table must be indexed by gene name, or have a column of them; found {list(map(str, table.columns))}."
-        )
-        raise ValueError(msg)
-    return table.set_index(words[0])
+    """Return the rows that have a gene name, indexed by it: the index, or the first column of words."""
+    if not holds_words(table.index):
+        words = [column for column in table.columns if holds_words(table[column])]
+        if not words:
+            msg = (
+                "the table must be indexed by gene name, or have a column of them; "
+                f"found {list(map(str, table.columns))}."
+            )
+            raise ValueError(msg)
+        table = table.set_index(words[0])
+    return table[table.index.notna()]

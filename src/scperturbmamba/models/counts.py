@@ -41,7 +41,7 @@ class CountModel:
         context = np.where(cells.row < 0, -1 - cells.row, -1)
         total = group_sums(cells.counts, context, n_contexts)
         size = np.bincount(context[context >= 0], cells.size[context >= 0], minlength=n_contexts)[:, None]
-        rate = (total + _PSEUDO) / (size + _PSEUDO)
+        rate = (total + _PSEUDO) / size
         quantiles = np.quantile(cells.size, (np.arange(_N_SIZES) + 0.5) / _N_SIZES)
         return cls(
             np.log(rate).astype(np.float32),

@@ -60,7 +60,7 @@ def label_cells(carried: sp.csr_matrix, possible: sp.csr_matrix, guides: list[st
             "target": [_condition({targets[guide] for guide in one}) for one in kinds],
             "n_cells": np.bincount(code[code >= 0], minlength=len(kinds)),
         },
-        index=pd.Index([separator.join(guides[guide] for guide in one) for one in kinds], dtype=object),
+        index=[separator.join(guides[guide] for guide in one) for one in kinds],
     )
     target = combinations["target"].to_numpy(dtype=object)
     return GuideLabels(

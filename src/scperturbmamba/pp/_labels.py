@@ -22,6 +22,7 @@ from scperturbmamba.data.control_names import (
     resembles_control,
 )
 from scperturbmamba.data.dialects import Reading, kind_of, looks_like_column_of, read_label
+from scperturbmamba.data.words import words_of
 from scperturbmamba.pp._columns import find_columns
 from scperturbmamba.pp._label_columns import KEPT, SLOTS, keep_columns, user_column, user_obs
 
@@ -146,8 +147,7 @@ def _detected(adata: AnnData) -> str:
 
 
 def _raw_labels(source: pd.Series, rename: Mapping[str, str]) -> pd.Series:
-    labels = source.astype(object).where(source.notna(), "").astype(str).str.strip()
-    return labels.replace(dict(rename))
+    return words_of(source).str.strip().replace(dict(rename))
 
 
 def _dose_column(adata: AnnData, dose: str | None) -> pd.Series | None:
@@ -155,7 +155,7 @@ def _dose_column(adata: AnnData, dose: str | None) -> pd.Series | None:
         return None
     source = user_column(adata, dose, argument="dose")
     values = pd.to_numeric(source, errors="coerce").astype(float)
-    words = source[values.isna() & ~source.astype(str).map(is_unlabelled_name).astype(bool)]
+    words = source[values.isna() & ~words_of(source).map(is_unlabelled_name).astype(bool)]
     if len(words) or (values < 0).any() or np.isinf(values).any():
         found = f"such as {words.iloc[0]!r}" if len(words) else f"from {values.min():g} to {values.max():g}"
         msg = (
@@ -169,8 +169,7 @@ def _unit_column(adata: AnnData, dose_unit: str | None, dose: str | None) -> tup
     if dose_unit is None:
         return None, ""
     if dose_unit in adata.obs and dose_unit != dose:
-        units = user_column(adata, dose_unit, argument="dose_unit")
-        return units.astype(object).where(units.notna(), "").astype(str), ""
+        return words_of(user_column(adata, dose_unit, argument="dose_unit")), ""
     return None, dose_unit
 
 
@@ -193,7 +192,7 @@ def _kind_column(adata: AnnData, perturbation_type: str | None, column: str) -> 
 
 
 def _kind_words(adata: AnnData, column: str) -> pd.Series:
-    return user_column(adata, column, argument="perturbation_type").astype(str).map(kind_of).astype(str)
+    return words_of(user_column(adata, column, argument="perturbation_type")).map(kind_of).astype(str)
 
 
 def _read_all(raw: pd.Series, genes: set[str], controls: set[str], separator: str | None) -> dict[str, Reading | None]:
@@ -305,7 +304,7 @@ def _as_slots(table: pd.DataFrame) -> pd.DataFrame:
     table[_keys.PERTURBATION_IDX] = label.map(codes).fillna(-1).astype(int)
     table[_keys.IS_CONTROL] = (label == _keys.CONTROL).to_numpy(dtype=bool)
     for name in (_keys.PERTURBATION_TYPE, _keys.DOSE_UNIT):
-        table[name] = pd.Categorical(table[name].astype(object))
+        table[name] = table[name].astype("category")
     return table[list(SLOTS)]
 
 

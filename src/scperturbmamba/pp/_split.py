@@ -11,6 +11,7 @@ from anndata import AnnData
 from scperturbmamba import _keys
 from scperturbmamba._checks import check_column, check_fraction, check_in_memory, check_key, check_params
 from scperturbmamba.data.splits import SIDES, split_cells, split_labels
+from scperturbmamba.data.words import words_of
 from scperturbmamba.pp._user_columns import keep_user_columns
 
 
@@ -73,7 +74,7 @@ def split_conditions(
         check_column(adata, context, argument="context")
     labels = adata.obs[_keys.PERTURBATION].astype("category")
     is_control = (labels == _keys.CONTROL).to_numpy()
-    level = pd.Series("all", index=adata.obs_names) if context is None else adata.obs[context].astype(str)
+    level = pd.Series("all", index=adata.obs_names) if context is None else words_of(adata.obs[context], missing="nan")
 
     rng = np.random.default_rng(random_state)
     treated = sorted(set(labels.dropna()) - {_keys.CONTROL})

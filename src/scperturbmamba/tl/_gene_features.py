@@ -22,6 +22,7 @@ from scperturbmamba._checks import (
     check_unique_genes,
 )
 from scperturbmamba.data.conditions import Condition
+from scperturbmamba.data.words import words_of
 from scperturbmamba.engine.autoencoder import Mode
 from scperturbmamba.features.names import resolve_genes
 from scperturbmamba.features.tables import KNOWN
@@ -182,7 +183,7 @@ def _check_request(
 def _perturbed_genes(adata: AnnData) -> list[str]:
     """Return the genes of all conditions, sorted; drugs are left out."""
     columns = adata.obs[[_keys.PERTURBATION]].assign(
-        kind=adata.obs[_keys.PERTURBATION_TYPE].astype(str) if _keys.PERTURBATION_TYPE in adata.obs else ""
+        kind=words_of(adata.obs[_keys.PERTURBATION_TYPE]) if _keys.PERTURBATION_TYPE in adata.obs else ""
     )
     found = set()
     for label, kind in columns.dropna().drop_duplicates().itertuples(index=False):

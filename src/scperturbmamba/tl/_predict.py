@@ -38,8 +38,8 @@ def predict(
     adata
         The screen that carries the predictor in ``uns[key]``; it is not changed.
     perturbations
-        A label or several: ``"KLF1"``, ``"CBL+CNN1"``, ``["TP53", "MYC+TP53"]``. Aliases and Ensembl ids are resolved
-        to the names of the screen.
+        A label or several: ``"KLF1"``, ``"CBL+CNN1"``, ``["TP53", "MYC+TP53"]``. Aliases and the Ensembl ids in
+        ``var`` are resolved to the names of the screen; a condition asked for twice is predicted once.
     context
         Level of the training ``context=`` to predict in; the default is the only one, or all of them in turn.
     n_cells
@@ -86,7 +86,7 @@ def predict(
     """
     model, params = find_predictor(adata, predictor, key)
     if n_cells is not None:
-        check_positive(n_cells, "n_cells")
+        _check_whole(n_cells)
     model.learn_features(_later_features(adata, model))
     conditions = read_requests(adata, as_names(perturbations), model)
     levels = resolve_context(model, context)
@@ -97,9 +97,16 @@ def predict(
     obs = _row_table(model, rows)
     counts = None
     if n_cells is not None:
-        counts = [model.sample(conditions, n_cells, context=level, random_state=random_state) for level in levels]
+        counts = [model.sample(conditions, int(n_cells), context=level, random_state=random_state) for level in levels]
 
     return _as_adata(model, obs, delta, control, counts, {_keys.PREDICTOR: {_keys.PARAMS: params}})
+
+
+def _check_whole(n_cells: int) -> None:
+    check_positive(n_cells, "n_cells")
+    if n_cells != int(n_cells):
+        msg = f"`n_cells` must be a whole number; found {n_cells!r}."
+        raise ValueError(msg)
 
 
 def _later_features(adata: AnnData, model: BiMamba) -> tuple[FeatureTable, ...]:

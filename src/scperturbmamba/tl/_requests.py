@@ -16,7 +16,7 @@ from scperturbmamba.models.neural import BiMamba
 
 
 def read_requests(adata: AnnData, labels: Sequence[str], model: BiMamba) -> list[Condition]:
-    """Return the conditions that labels in any dialect name, by the names that the predictor knows.
+    """Return the conditions that labels in any dialect name, each once, by the names that the predictor knows.
 
     Raises
     ------
@@ -31,6 +31,7 @@ def read_requests(adata: AnnData, labels: Sequence[str], model: BiMamba) -> list
     named = sorted({name for condition in read for name in condition.names} - set(known))
     resolved = _resolve(named, known, adata.var) if named else {}
     conditions = [model.kinds.complete(_renamed(condition, resolved)) for condition in read]
+    conditions = list(dict.fromkeys(conditions))
     _warn_of_strangers(conditions, model)
     return conditions
 
