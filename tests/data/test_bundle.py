@@ -143,6 +143,14 @@ def test_every_part_carries_the_kind_of_its_cells(adata):
     assert {part.kind for one in read(adata).conditions for part in one.parts} == {""}
 
 
+def test_a_condition_whose_cells_have_no_type_is_read_without_a_kind(adata):
+    label = next(one for one in read(adata).conditions if not one.is_control).without_kinds().label
+    adata.obs.loc[adata.obs["perturbation"] == label, "perturbation_type"] = np.nan
+    kinds = {one.without_kinds().label: {part.kind for part in one.parts} for one in read(adata).conditions}
+    assert kinds.pop(label) == {""}
+    assert all(kind == {"CRISPRi"} for kind in kinds.values())
+
+
 def test_in_a_mixed_condition_the_dose_tells_the_drug():
     labels = np.repeat(["control", "TP53_KO+dasatinib@10", "TP53_KO", "dasatinib@10", "X", "Y"], 6)
     x = np.random.default_rng(0).poisson(4, (len(labels), 3)).astype(np.float32)

@@ -41,7 +41,7 @@ def test_the_order_of_parts_is_of_no_account(conditions):
     token = encoder()
     expected = token(conditions)
     for order in ([2, 0, 1], [1, 0, 2]):
-        torch.testing.assert_close(token(over_parts(conditions, lambda one: one[:, order])), expected)
+        torch.testing.assert_close(token(over_parts(conditions, lambda one, order=order: one[:, order])), expected)
     shuffled_kinds = replace(conditions, kind=(conditions.kind + 1) % 3)
     assert not torch.allclose(token(shuffled_kinds), expected)
 

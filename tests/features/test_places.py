@@ -70,6 +70,11 @@ def test_names_come_from_the_symbol_and_where_it_is_missing_from_the_id():
     assert list(places_of(table).index) == ["A", "ENSG2"]
 
 
+def test_a_gene_without_a_symbol_in_the_index_is_named_by_its_id():
+    table = pd.DataFrame({"gene_id": ["ENSG1", "ENSG2"], "chr": ["1", "2"], "start": [1, 2]}, index=["A", None])
+    assert places_of(table)["start"].to_dict() == {"A": 1, "ENSG2": 2}
+
+
 def test_of_several_rows_one_on_a_chromosome_is_kept():
     table = pd.DataFrame({"chr": ["scaffold", "Y", "X"], "start": [9, 2, 1]}, index=["CD99", "CD99", "CD99"])
     assert places_of(table)[["chromosome", "start"]].values.tolist() == [[22, 1]]

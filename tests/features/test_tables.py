@@ -33,6 +33,17 @@ def test_without_names_in_the_index_the_first_column_of_words_holds_them():
         numeric_table(["7"], pd.DataFrame({"a": [1.0]}, index=[7]))
 
 
+@pytest.mark.parametrize("nothing", [None, np.nan])
+def test_a_row_without_a_name_is_no_gene(nothing):
+    table = pd.DataFrame(
+        {"gene": ["A", "B", "C", "D"], "score": [1.0, 2, 3, 4]}, index=["TP53", nothing, "MYC", nothing]
+    )
+    looked_up = [[1, 1], [0, 0], [3, 1]]
+    assert numeric_table(["TP53", "KLF1", "MYC"], table).to_numpy().tolist() == looked_up
+    by_column = table.drop(columns="gene").rename_axis("name").reset_index()
+    assert numeric_table(["TP53", "KLF1", "MYC"], by_column).to_numpy().tolist() == looked_up
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [

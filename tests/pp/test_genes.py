@@ -93,7 +93,7 @@ def test_a_screen_that_is_not_ready_is_refused_and_nothing_is_changed(adata, spo
 def test_a_view_becomes_its_own_object_and_the_parent_is_left_alone(adata):
     view = adata[: adata.n_obs - 1]
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         spm.pp.select_genes(view, n_top_genes=10)
     assert "selected" in view.var
     assert "selected" not in adata.var

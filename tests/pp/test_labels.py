@@ -147,14 +147,14 @@ def test_a_likely_typo_of_the_control_is_reported_with_the_remedy(typo):
 
 def test_the_remedies_for_a_typo_work():
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         assert read(["control", "contrl", "A+contrl"], control="contrl") == ["control", "control", "A"]
         assert read(["control", "contrl"], rename={"contrl": "control"}) == ["control", "control"]
 
 
 def test_a_measured_gene_that_looks_like_a_typo_is_not_reported():
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         adata = screen(["control", "CNTRL"], genes=("CNTRL",))
         spm.pp.perturbation_labels(adata, "label")
     assert adata.obs["n_parts"].tolist() == [0, 1]

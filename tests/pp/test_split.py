@@ -126,6 +126,25 @@ def test_too_few_control_cells_are_reported(n_control, found):
     assert set(sides(adata)) == {"train", "val", "test"}
 
 
+@pytest.mark.parametrize("dtype", [object, "category"])
+def test_cells_of_an_unknown_context_are_a_context_of_their_own(dtype):
+    unknown, named = screen(n_control=60), screen(n_control=60)
+    for adata, word in ((unknown, np.nan), (named, "z")):
+        adata.obs["line"] = adata.obs["line"].astype(object).replace("y", word).astype(dtype)
+        spm.pp.split_conditions(adata, context="line")
+    assert unknown.obs["split"].tolist() == named.obs["split"].tolist()
+    controls = unknown.obs[unknown.obs["is_control"] & unknown.obs["line"].isna()]
+    assert controls["split"].nunique() == 3
+
+
+def test_few_control_cells_of_an_unknown_context_are_named():
+    adata = screen(n_control=30)
+    adata.obs["line"] = adata.obs["line"].astype(object)
+    adata.obs.loc[adata.obs_names[adata.obs["is_control"]][:2], "line"] = np.nan
+    with pytest.warns(UserWarning, match="too few control cells.*'nan': 2"):
+        spm.pp.split_conditions(adata, context="line")
+
+
 def test_a_context_with_too_few_control_cells_is_named():
     adata = screen(n_control=40)
     place = np.flatnonzero(adata.obs["is_control"])[:2]

@@ -183,6 +183,15 @@ def test_drugs_are_no_genes(adata):
     assert not {"dasatinib", "trametinib"} & set(targets)
 
 
+def test_a_perturbed_gene_whose_cells_have_no_type_is_described_too(adata):
+    gene_features(adata, "identity")
+    targets = adata.uns["gene_identity"]["targets"]
+    adata.obs["perturbation_type"] = pd.Categorical([np.nan] * adata.n_obs, categories=["CRISPRi"])
+    gene_features(adata, "identity")
+    assert len(targets) > 0
+    pd.testing.assert_frame_equal(adata.uns["gene_identity"]["targets"], targets)
+
+
 def test_pathways_are_learned_from_training_controls_only(adata):
     train = np.arange(adata.n_obs) % 2 == 0
     adata.obs["split"] = pd.Categorical(np.where(train, "train", "test"))

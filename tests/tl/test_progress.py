@@ -8,6 +8,8 @@ import scperturbmamba as spm
 from scperturbmamba.tl import _progress
 from scperturbmamba.tl._progress import LiveCurves, ProgressBar, training_callbacks
 
+plt.switch_backend("agg")
+
 
 @pytest.fixture
 def showing():
@@ -35,7 +37,7 @@ def notebook(monkeypatch):
         shown.append(figure)
         return Handle()
 
-    fake = SimpleNamespace(get_ipython=FakeShell, display=SimpleNamespace(display=display))
+    fake = SimpleNamespace(version_info=(9, 0), get_ipython=FakeShell, display=SimpleNamespace(display=display))
     monkeypatch.setitem(sys.modules, "IPython", fake)
     monkeypatch.setitem(sys.modules, "IPython.display", fake.display)
     return shown

@@ -49,7 +49,8 @@ def test_every_baseline_is_fitted_and_predicts_rows_in_their_own_context(screen)
     assert list(fitted) == list(BASELINES) == ["no_change", "mean", "additive"]
     asked = pd.DataFrame({"label": ["GATA2", "GATA2", "GATA2+KLF6"], "context": ["line_B", "line_A", "line_B"]})
     found = predict_rows(fitted["additive"], bundle, asked)
-    place = {(c.without_kinds().label, bundle.contexts[k]): r for r, (c, k) in enumerate(zip(bundle.conditions, bundle.context))}
+    labels = [one.without_kinds().label for one in bundle.conditions]
+    place = {(label, bundle.contexts[level]): row for row, (label, level) in enumerate(zip(labels, bundle.context))}
     np.testing.assert_array_equal(found[0], bundle.delta[place["GATA2", "line_B"]])
     np.testing.assert_array_equal(found[1], bundle.delta[place["GATA2", "line_A"]])
     both = bundle.delta[place["GATA2", "line_B"]] + bundle.delta[place["KLF6", "line_B"]]

@@ -263,6 +263,7 @@ def test_one_condition_alone_is_refused_at_the_split(screen):
 def test_a_loss_that_is_no_number_names_the_batch_and_writes_nothing(screen, train_tiny):
     screen.X = screen.X.toarray()
     screen.X[(screen.obs["perturbation"] == "GATA2").to_numpy()] = 1e38
-    with pytest.raises(RuntimeError, match=r"training loss became (inf|nan).*Lower the rate"), np.errstate(all="ignore"):
+    message = r"training loss became (inf|nan).*Lower the rate"
+    with pytest.raises(RuntimeError, match=message), np.errstate(all="ignore"):
         train_tiny(screen, train={"epochs": 1, "batch_conditions": 1})
     assert "predictor" not in screen.uns

@@ -162,7 +162,7 @@ class Training(lightning.LightningModule):
         centre = self.task.delta[self.task.train].mean(0)
         for some in rows.split(self.config.batch_conditions):
             effect, context = self._effect(some)
-            losses.append(self._row_loss(some, effect, context, fixed).double().cpu())
+            losses.append(self._row_loss(some, effect, context, fixed).cpu().double())
             predicted = delta_of(effect, self.task, context)
             truth = self.task.delta[some]
             squares += torch.stack([(truth - predicted).square().sum(), (truth - centre).square().sum()]).double()

@@ -304,7 +304,7 @@ def _as_slots(table: pd.DataFrame) -> pd.DataFrame:
     table[_keys.PERTURBATION_IDX] = label.map(codes).fillna(-1).astype(int)
     table[_keys.IS_CONTROL] = (label == _keys.CONTROL).to_numpy(dtype=bool)
     for name in (_keys.PERTURBATION_TYPE, _keys.DOSE_UNIT):
-        table[name] = table[name].astype("category")
+        table[name] = pd.Categorical(table[name], categories=sorted(set(table[name].dropna())))
     return table[list(SLOTS)]
 
 

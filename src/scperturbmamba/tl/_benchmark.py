@@ -80,6 +80,9 @@ def benchmark(
     check_in_memory(adata, function="spm.tl.benchmark")
     for name in as_names(models):
         check_choice(name, [*BASELINES, *_NETWORKS], "models")
+    if not len(models) or not len(seeds):
+        msg = f"expected at least one of `models` and one of `seeds`; found {list(models)} and {list(seeds)}."
+        raise ValueError(msg)
     network, training = resolve(NetConfig, net, "net"), resolve(TrainConfig, train, "train")
     counts = network.head == "nb"
     bundle = Bundle.from_adata(adata, split=key, context=context, features=None, with_cells=counts)

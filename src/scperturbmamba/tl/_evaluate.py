@@ -107,7 +107,7 @@ def _all_truth(adata: AnnData, genes: list[str], split: str, context: str | None
         on_side = adata.obs[split] == side
         if (on_side & (adata.obs[_keys.PERTURBATION] == _keys.CONTROL)).any():
             one = measured_effects(adata, genes=genes, context=context, split=split, sides=[side])
-            found.append(Truth(one.rows.assign(side=side), one.delta, one.control, one.n_cells))
+            found.append(Truth(one.rows.assign(side=side), one.delta, one.n_cells))
         elif on_side.any():
             warnings.warn(f"the side {side!r} has no control cells and is not scored.", UserWarning, stacklevel=3)
     if not found:
@@ -116,7 +116,6 @@ def _all_truth(adata: AnnData, genes: list[str], split: str, context: str | None
     return Truth(
         pd.concat([one.rows for one in found]),
         np.vstack([one.delta for one in found]),
-        found[0].control,
         np.concatenate([one.n_cells for one in found]),
     )
 

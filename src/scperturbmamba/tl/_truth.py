@@ -24,15 +24,12 @@ class Truth:
         ``label`` and ``context`` of each row.
     delta
         (rows × genes).
-    control
-        (genes,): mean over the control rows.
     n_cells
         (rows,).
     """
 
     rows: pd.DataFrame
     delta: NDArray[np.float32]
-    control: NDArray[np.float32]
     n_cells: NDArray[np.int64]
 
 
@@ -53,4 +50,4 @@ def measured_effects(
     control_rows(rows)
     profiles = effect_profiles(part.X, rows, group)
     treated = (rows["label"] != _keys.CONTROL).to_numpy()
-    return Truth(rows[treated], profiles.delta[treated], profiles.control.mean(0), profiles.n_cells[treated])
+    return Truth(rows[treated], profiles.delta[treated], profiles.n_cells[treated])
