@@ -29,6 +29,7 @@ def pearson(one, other):
     return np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(np.asarray(one), np.asarray(other))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_network_fits_what_it_saw_and_beats_the_training_mean_on_what_it_did_not(seed):
     torch.set_num_threads(2)

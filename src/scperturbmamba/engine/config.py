@@ -37,6 +37,10 @@ class NetConfig(_Config):
         Numbers of the learned chromosome embedding.
     identity_dropout
         Share of training steps in which a perturbed gene's identity is hidden, so that its features must do.
+    feature_dropout
+        Share of a perturbed gene's features that is hidden in a training step, so that none of them is a name tag.
+    memory
+        Rank of what is learned by heart of each part seen in training, apart from the sequence.
     dropout
         Share of a mixer's output that is dropped in training.
     head
@@ -54,6 +58,8 @@ class NetConfig(_Config):
     identity_width: int = Field(32, ge=1)
     position_width: int = Field(8, ge=1)
     identity_dropout: float = Field(0.5, ge=0, le=1)
+    feature_dropout: float = Field(0.2, ge=0, lt=1)
+    memory: int = Field(32, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
     head: Literal["linear", "nb"] = "linear"
 

@@ -11,7 +11,7 @@ from scperturbmamba.engine.config import NetConfig
 from scperturbmamba.engine.heads import Effect, LinearHead, NegativeBinomialHead
 from scperturbmamba.engine.kernels import Engine
 from scperturbmamba.engine.mixers import BiMamba2, Layer
-from scperturbmamba.engine.tokens import ConditionInputs, ConditionToken, GeneInputs, GeneTokens, TargetMark
+from scperturbmamba.engine.tokens import ConditionInputs, ConditionToken, GeneInputs, GeneTokens, Memory, TargetMark
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ class Predictor(nn.Module):
             widths=(sizes.n_part_features, sizes.n_code, sizes.n_covariates),
         )
         self.mark = TargetMark(config, sizes.n_kinds)
+        self.memory = Memory(config, n_parts=sizes.n_parts, n_genes=n_genes)
         self.layers = nn.ModuleList(Layer(config, length) for _ in range(config.layers))
         if config.head == "nb":
             start = torch.zeros(n_genes) if log_dispersion is None else log_dispersion
@@ -80,9 +81,11 @@ class Predictor(nn.Module):
 
     def forward(self, conditions: ConditionInputs) -> Effect:
         """Return the effect of each condition on each gene, (b, genes)."""
-        tokens = self.tokens(conditions, self.condition(conditions))
+        visible = self.condition.visible(conditions)
+        tokens = self.tokens(conditions, self.condition(conditions, visible))
         effect: Effect = self.head(self.mark(tokens[:, 1:], conditions))
-        return Effect(effect.shift * self.scale, effect.log_dispersion)
+        shift = effect.shift + self.memory(conditions, visible)
+        return Effect(shift * self.scale, effect.log_dispersion)
 
     def tokens(self, conditions: ConditionInputs, condition: Tensor) -> Tensor:
         """Return the mixed sequence (b, 1 + genes, width) for condition tokens (b, width)."""

@@ -12,8 +12,9 @@ def by_decay(net: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     free: list[nn.Parameter] = []
     decayed: list[nn.Parameter] = []
     for name, parameter in net.named_parameters():
-        spared = parameter.ndim < 2 or name.startswith(("condition.", "mark.")) or "identity" in name or "log_A" in name
-        (free if spared or "dt_" in name or "embedding" in name else decayed).append(parameter)
+        spared = parameter.ndim < 2 or name.startswith(("condition.", "mark.", "memory.")) or "identity" in name
+        spared = spared or any(part in name for part in ("log_A", "dt_", "embedding"))
+        (free if spared else decayed).append(parameter)
     return free, decayed
 
 

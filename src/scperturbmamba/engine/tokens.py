@@ -122,6 +122,7 @@ class ConditionToken(nn.Module):
         super().__init__()
         n_features, n_code, n_covariates = widths
         self.hidden = config.identity_dropout
+        self.hide = nn.Dropout(config.feature_dropout)
         self.identity = nn.Embedding(n_parts + 1, config.width, padding_idx=0)
         self.kind = nn.Embedding(n_kinds, config.width)
         self.code = nn.Linear(n_code, config.width, bias=False)
@@ -130,16 +131,41 @@ class ConditionToken(nn.Module):
         self.covariates = nn.Linear(n_covariates, config.width, bias=False)
         self.control = nn.Parameter(torch.zeros(config.width))
 
-    def forward(self, conditions: ConditionInputs) -> Tensor:
-        """Return (b, width)."""
+    def visible(self, conditions: ConditionInputs) -> Tensor:
+        """Return (b, parts): 1 where the identity of a part seen in training is shown, 0 where it is hidden."""
         seen = (conditions.index > 0).to(self.control.dtype)
         if self.training and self.hidden > 0:
             seen = seen * (torch.rand_like(seen) >= self.hidden)
+        return seen
+
+    def forward(self, conditions: ConditionInputs, visible: Tensor | None = None) -> Tensor:
+        """Return (b, width)."""
+        seen = self.visible(conditions) if visible is None else visible
         identity = self.identity(conditions.index) + self.code(conditions.code)
-        part = self.features(conditions.features) + self.kind(conditions.kind) + seen[..., None] * identity
+        part = self.features(self.hide(conditions.features)) + self.kind(conditions.kind) + seen[..., None] * identity
         total = (part * conditions.present[..., None]).sum(1)
         token: Tensor = self.control + total + self.mix(total) + self.covariates(conditions.covariates)
         return token
+
+
+class Memory(nn.Module):
+    """What is known by heart of the parts seen in training: a low-rank change of every gene, summed over parts.
+
+    Where a part's identity is hidden or new it says nothing, so that the rest of the network has to learn what can be
+    told from features; without it the sequence would be spent on learning the training conditions by heart.
+    """
+
+    def __init__(self, config: NetConfig, *, n_parts: int, n_genes: int) -> None:
+        super().__init__()
+        self.identity = nn.Embedding(n_parts + 1, config.memory, padding_idx=0)
+        self.genes = nn.Linear(config.memory, n_genes, bias=False)
+        nn.init.zeros_(self.identity.weight)
+        nn.init.normal_(self.genes.weight, std=config.memory**-0.5)
+
+    def forward(self, conditions: ConditionInputs, visible: Tensor) -> Tensor:
+        """Return (b, genes)."""
+        change: Tensor = self.genes((visible[..., None] * self.identity(conditions.index)).sum(1))
+        return change
 
 
 class TargetMark(nn.Module):
