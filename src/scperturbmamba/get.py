@@ -44,7 +44,7 @@ def effects(
     >>> adata = spm.datasets.toy(n_genes=40, n_singles=8, n_doubles=1, cells_per_condition=10)
     >>> spm.pp.perturbation_labels(adata, "condition")
     >>> spm.pp.normalize(adata)
-    >>> table = spm.get.effects(spm.pp.pseudobulk(adata), "TP53")
+    >>> table = spm.get.effects(spm.pp.pseudobulk(adata), "control")
     >>> list(table.columns), len(table)
     (['perturbation', 'gene', 'delta'], 40)
     """

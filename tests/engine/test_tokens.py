@@ -14,7 +14,7 @@ N_GENES = 12
 def encoder(**options):
     with torch.random.fork_rng():
         torch.random.manual_seed(0)
-        token = ConditionToken(NetConfig(**options), n_parts=9, n_kinds=3, widths=(5, 4, 1))
+        token = ConditionToken(NetConfig(**{"feature_dropout": 0.0, **options}), n_parts=9, n_kinds=3, widths=(5, 4, 1))
         torch.nn.init.normal_(token.control)
     return token.eval()
 

@@ -34,7 +34,9 @@ class BiMamba2(nn.Module):
         dt = torch.sqrt(2 * rate)  # a long memory writes softly: its state keeps unit scale
         self.log_A = nn.Parameter((rate / dt).log().expand(2, -1).clone())
         self.dt_bias = nn.Parameter(_inverse_softplus(dt).expand(2, -1).clone())
-        self.dt_condition = nn.Parameter(-self.dt_bias.detach() + _inverse_softplus(torch.ones(())))
+        # all that the genes write grows with the root of their number, and so must the one write of the condition
+        own = torch.tensor(max(1.0, math.sqrt(length) / 13))
+        self.dt_condition = nn.Parameter(-self.dt_bias.detach() + _inverse_softplus(own))
         self.D = nn.Parameter(torch.ones(self.heads))
         self.norm = nn.RMSNorm(self.inner, eps=1e-5)
         self.out_proj = nn.Linear(self.inner, config.width, bias=False)

@@ -53,7 +53,7 @@ def effect(
     >>> adata = spm.datasets.toy(n_genes=40, n_singles=8, n_doubles=1, cells_per_condition=10)
     >>> spm.pp.perturbation_labels(adata, "condition")
     >>> spm.pp.normalize(adata)
-    >>> ax = spm.pl.effect(spm.pp.pseudobulk(adata), "TP53", n_genes=5)
+    >>> ax = spm.pl.effect(spm.pp.pseudobulk(adata), n_genes=5)
     >>> len(ax.get_yticks())
     5
     """
@@ -113,8 +113,8 @@ def agreement(
     >>> spm.pp.perturbation_labels(adata, "condition")
     >>> spm.pp.normalize(adata)
     >>> bulk = spm.pp.pseudobulk(adata)
-    >>> spm.pl.agreement(bulk, "TP53", measured=bulk).get_title(loc="left")
-    'TP53'
+    >>> spm.pl.agreement(bulk, "control", measured=bulk).get_title(loc="left")
+    'control'
     """
     check_key(predicted, "layers", _keys.DELTA, made_by="spm.tl.predict")
     guess, truth = _row(predicted, perturbation), _row(measured[:, predicted.var_names], perturbation)
