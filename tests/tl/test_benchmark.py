@@ -93,5 +93,5 @@ def test_bad_requests_are_refused_and_nothing_is_written(screen, options, error,
 def test_a_screen_without_a_test_side_is_refused(screen):
     cells = screen[(screen.obs["split"] != "test").to_numpy()].copy()
     with pytest.raises(ValueError, match="on the test side"), warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         spm.tl.benchmark(cells, ["mean"])

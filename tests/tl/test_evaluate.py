@@ -197,5 +197,5 @@ def test_sampled_cells_are_refused(counted):
 def test_a_good_evaluation_is_silent(trained, conditions_of):
     predicted = spm.tl.predict(trained, conditions_of(trained, "test"))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         spm.tl.evaluate(predicted, trained)
