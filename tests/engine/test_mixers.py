@@ -53,7 +53,7 @@ def test_every_head_starts_with_a_state_of_unit_scale():
     assert (spread > 0.4).all() and (spread < 2.5).all()
 
 
-def test_the_condition_writes_with_a_step_of_one_and_the_genes_with_their_own(mamba, monkeypatch):
+def test_the_condition_writes_with_a_step_of_its_own_and_the_genes_with_theirs(mamba, monkeypatch):
     steps = []
 
     def spy(x, dt, A, B, C, *, engine):
@@ -69,6 +69,13 @@ def test_the_condition_writes_with_a_step_of_one_and_the_genes_with_their_own(ma
     torch.testing.assert_close(with_it[0], torch.ones(2, 6))
     torch.testing.assert_close(with_it[1:], own.expand(36, 2, 6))
     torch.testing.assert_close(without, own.expand(37, 2, 6))
+
+
+@pytest.mark.parametrize("length", [50, 1_000, 18_001])
+def test_the_one_write_of_the_condition_grows_with_all_that_the_genes_write(length):
+    mixer = BiMamba2(NetConfig(), length)
+    step = F.softplus(mixer.dt_bias + mixer.dt_condition)
+    torch.testing.assert_close(step, torch.full((2, 4), max(1.0, length**0.5 / 13)), rtol=1e-4, atol=0)
 
 
 def test_the_mixer_is_the_equations_with_the_sequential_scan(mamba):

@@ -80,6 +80,23 @@ def test_every_gene_hears_of_the_condition_and_of_every_other_gene(make_network,
     assert ((net(far).shift - before).abs() > 0).all()
 
 
+def test_a_part_never_seen_is_predicted_from_the_sequence_alone(make_network, make_conditions):
+    net, conditions = make_network(N_GENES), make_conditions(2, n_genes=N_GENES, parts=1)
+    unseen = replace(conditions, index=torch.zeros_like(conditions.index))
+    seen_before, unseen_before = net(conditions).shift, net(unseen).shift
+    with torch.no_grad():
+        net.memory.identity.weight[1:] += 1
+    assert torch.equal(net(unseen).shift, unseen_before)
+    assert not torch.allclose(net(conditions).shift, seen_before)
+
+
+def test_what_is_known_by_heart_is_hidden_with_the_identity(make_network, make_conditions):
+    net = make_network(N_GENES, identity_dropout=1.0).train()
+    net(make_conditions(4, n_genes=N_GENES)).shift.square().sum().backward()
+    assert not net.memory.identity.weight.grad.any() and not net.condition.identity.weight.grad.any()
+    assert net.condition.features[0].weight.grad.any()
+
+
 def test_effects_come_in_units_of_the_typical_one(make_network, make_conditions):
     conditions = make_conditions(2, n_genes=N_GENES)
     small, large = (make_network(N_GENES, scale=scale)(conditions).shift for scale in (0.5, 2.0))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from scperturbmamba.engine.config import NetConfig
-from scperturbmamba.engine.tokens import ConditionToken, GeneInputs, GeneTokens, TargetMark
+from scperturbmamba.engine.tokens import ConditionToken, GeneInputs, GeneTokens, Memory, TargetMark
 
 torch.set_num_threads(1)
 
@@ -93,6 +93,17 @@ def test_an_identity_is_hidden_part_by_part_in_the_share_asked_for(make_conditio
     assert float(is_hidden.float().mean()) == pytest.approx(0.3, abs=0.03)
 
 
+def test_features_are_hidden_at_random_in_training_only(make_conditions):
+    token = encoder(feature_dropout=0.5, identity_dropout=0.0)
+    one = make_conditions(1, n_genes=N_GENES, parts=1)
+    many = one[torch.zeros(50, dtype=torch.int64)]
+    found = token.train()(many)
+    assert len(found.unique(dim=0)) > 10
+    silent = replace(many, features=torch.zeros_like(many.features))
+    assert len(token(silent).unique(dim=0)) == 1
+    assert len(token.eval()(many).unique(dim=0)) == 1
+
+
 def test_with_no_dropout_training_hides_nothing(conditions):
     token = encoder(identity_dropout=0.0)
     assert torch.equal(token.train()(conditions), token.eval()(conditions))
@@ -152,6 +163,31 @@ def test_a_gene_token_tells_everything_known_of_the_gene_and_nothing_of_others(m
         getattr(tokens, what)[3] += 1
     changed = (tokens(state) - before).abs().amax((0, 2)) > 1e-6
     assert changed.nonzero().tolist() == [[3]]
+
+
+@pytest.fixture
+def memory():
+    made = Memory(NetConfig(memory=6), n_parts=9, n_genes=N_GENES)
+    with torch.no_grad():
+        made.identity.weight[1:].normal_()
+    return made
+
+
+def test_what_is_known_by_heart_is_summed_over_the_parts_that_show(memory, conditions):
+    visible = torch.ones(4, 3)
+    visible[0, 1] = visible[2] = 0
+    found = memory(conditions, visible)
+    table = memory.identity.weight @ memory.genes.weight.T
+    for row in range(4):
+        expected = sum(visible[row, part] * table[conditions.index[row, part]] for part in range(3))
+        torch.testing.assert_close(found[row], expected)
+    assert not found[2].any()
+
+
+def test_nothing_is_known_by_heart_at_the_start_or_of_a_part_never_seen(memory, conditions):
+    assert not Memory(NetConfig(), n_parts=9, n_genes=N_GENES)(conditions, torch.ones(4, 3)).any()
+    unseen = replace(conditions, index=torch.zeros_like(conditions.index))
+    assert not memory(unseen, encoder().visible(unseen)).any()
 
 
 def test_a_mark_changes_the_tokens_of_the_perturbed_genes_and_no_other(make_conditions):
