@@ -119,11 +119,13 @@ class Encoder:
 
     def extended(self, tables: Sequence[FeatureTable]) -> Encoder:
         """Return an encoder that also knows further genes, from tables made of the same sources."""
-        names = _all_names(self.genes, tables)
-        new = [number for number, name in enumerate(names) if name not in set(self.names)]
+        names, known = _all_names(self.genes, tables), set(self.names)
+        new = [number for number, name in enumerate(names) if name not in known]
+        if not new:
+            return self
         features = _stack(_described_by(tables), names, len(self.genes))[new]
         code = _stack(_coded_by(tables), names, len(self.genes))[new]
-        if not new or features.shape[1] != self.features.shape[1] or code.shape[1] != self.code.shape[1]:
+        if features.shape[1] != self.features.shape[1] or code.shape[1] != self.code.shape[1]:
             return self
         return replace(
             self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -25,7 +24,6 @@ from scperturbmamba.engine.tokens import ConditionInputs
 from scperturbmamba.models.counts import CellSampler, CountModel
 from scperturbmamba.models.encoding import Encoder
 
-_log = logging.getLogger("scperturbmamba")
 _BATCH = 32  # conditions predicted at once
 
 

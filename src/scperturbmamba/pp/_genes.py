@@ -9,6 +9,7 @@ from anndata import AnnData
 from scperturbmamba import _keys
 from scperturbmamba._checks import check_in_memory, check_key, check_log_normalised, check_positive, check_unique_genes
 from scperturbmamba.data.conditions import Condition, part_names
+from scperturbmamba.data.views import own
 
 
 def select_genes(adata: AnnData, *, n_top_genes: int = 2000, keep_targets: bool = True, key: str = _keys.SPLIT) -> None:
@@ -69,8 +70,7 @@ def select_genes(adata: AnnData, *, n_top_genes: int = 2000, keep_targets: bool 
     labels = adata.obs[_keys.PERTURBATION].astype("category").cat.categories
     is_target = np.asarray(adata.var_names.isin(part_names(Condition.parse(str(label)) for label in labels)))
 
-    if adata.is_view:
-        adata._init_as_actual(adata.copy())
+    own(adata)
     adata.var[_keys.HIGHLY_VARIABLE] = variable
     adata.var[_keys.IS_TARGET] = is_target
     adata.var[_keys.SELECTED] = variable | is_target if keep_targets else variable

@@ -19,6 +19,7 @@ from scperturbmamba._checks import (
     check_params,
     check_positive,
 )
+from scperturbmamba.data.views import own
 from scperturbmamba.pp._guide_calls import GuideCalls, by_dominant_guide, by_joint_model, by_mixture, by_threshold
 from scperturbmamba.pp._guide_counts import find_guide_counts, guide_table, histogram
 from scperturbmamba.pp._guide_labels import GuideLabels, label_cells
@@ -192,8 +193,7 @@ def _report(labels: GuideLabels, calls: GuideCalls) -> None:
 
 
 def _write(adata: AnnData, labels: GuideLabels, record: dict[str, Any]) -> None:
-    if adata.is_view:
-        adata._init_as_actual(adata.copy())
+    own(adata)
     slots = (_keys.GUIDE_IDENTITY, _keys.N_GUIDES, _keys.GUIDE_TARGET)
     keep_user_columns(adata, slots, written_by=_keys.GUIDES)
     for slot, values in zip(slots, (labels.identity, labels.n_guides, labels.target)):

@@ -22,6 +22,7 @@ from scperturbmamba.data.control_names import (
     resembles_control,
 )
 from scperturbmamba.data.dialects import Reading, kind_of, looks_like_column_of, read_label
+from scperturbmamba.data.views import own
 from scperturbmamba.data.words import words_of
 from scperturbmamba.pp._columns import find_columns
 from scperturbmamba.pp._label_columns import KEPT, SLOTS, keep_columns, user_column, user_obs
@@ -349,8 +350,7 @@ def _label_table(raw: pd.Series, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _write(adata: AnnData, table: pd.DataFrame, record: dict[str, Any]) -> None:
-    if adata.is_view:
-        adata._init_as_actual(adata.copy())
+    own(adata)
     record[KEPT] = keep_columns(adata)
     for slot in SLOTS:
         adata.obs[slot] = table[slot]

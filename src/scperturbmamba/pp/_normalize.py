@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scperturbmamba import _keys
 from scperturbmamba._checks import check_column, check_in_memory, check_params, check_positive, check_unique_genes
 from scperturbmamba.data.counts import find_counts
+from scperturbmamba.data.views import own
 
 
 def normalize(
@@ -68,8 +69,7 @@ def normalize(
     params = check_params(
         {"counts_source": counts.source, "library_size": library_size, "target_sum": float(target_sum)}
     )
-    if adata.is_view:
-        adata._init_as_actual(adata.copy())
+    own(adata)
     adata.layers[_keys.COUNTS] = counts.matrix.copy()
     adata.X = scaled
     adata.uns[_keys.NORMALIZE] = {_keys.PARAMS: params}

@@ -13,6 +13,7 @@ from anndata import AnnData
 from scperturbmamba import _keys
 from scperturbmamba._checks import check_in_memory, check_key, check_params, check_positive, check_unique_genes
 from scperturbmamba.data.counts import Counts, find_counts
+from scperturbmamba.data.views import own
 from scperturbmamba.pp._multiplets import default_max_targets, has_guides, targets_per_cell, warn_of_designed_pairs
 from scperturbmamba.pp._qc_limits import gene_limits, mt_limit
 from scperturbmamba.pp._qc_reasons import (
@@ -155,8 +156,7 @@ def qc_perturbseq(
 
 
 def _write(adata: AnnData, columns: pd.DataFrame, record: dict[str, Any], *, subset: bool) -> None:
-    if adata.is_view:
-        adata._init_as_actual(adata.copy())
+    own(adata)
     keep_user_columns(adata, (_keys.QC_REASON, _keys.KNOCKDOWN), written_by=_keys.QC)
     for name in columns:
         adata.obs[name] = columns[name].array

@@ -11,6 +11,7 @@ from anndata import AnnData
 from scperturbmamba import _keys
 from scperturbmamba._checks import check_column, check_fraction, check_in_memory, check_key, check_params
 from scperturbmamba.data.splits import SIDES, split_cells, split_labels
+from scperturbmamba.data.views import own
 from scperturbmamba.data.words import words_of
 from scperturbmamba.pp._user_columns import keep_user_columns
 
@@ -86,8 +87,7 @@ def split_conditions(
     params = check_params(
         {"test_size": test_size, "val_size": val_size, "context": context, "random_state": random_state}
     )
-    if adata.is_view:
-        adata._init_as_actual(adata.copy())
+    own(adata)
     keep_user_columns(adata, [key_added], written_by=key_added)
     adata.obs[key_added] = pd.Categorical(side, categories=list(SIDES))
     adata.uns[key_added] = {_keys.PARAMS: params}

@@ -22,6 +22,7 @@ from scperturbmamba._checks import (
     check_unique_genes,
 )
 from scperturbmamba.data.conditions import Condition
+from scperturbmamba.data.views import own
 from scperturbmamba.data.words import words_of
 from scperturbmamba.engine.autoencoder import Mode
 from scperturbmamba.features.names import resolve_genes
@@ -130,8 +131,7 @@ def gene_features(
     _warn_of_missing(made, adata.n_vars)
 
     slots = {_keys.GENE_PREFIX + source: _slots(one, adata, targets) for source, one in made.items()}
-    if adata.is_view:
-        adata._init_as_actual(adata.copy())
+    own(adata)
     for slot, (table, record) in slots.items():
         adata.varm[slot] = table
         adata.uns[slot] = record
