@@ -134,10 +134,10 @@ def page(screen: Screen, adata: anndata.AnnData, scores: pd.DataFrame, seconds: 
 
 def summary(scores: pd.DataFrame) -> str:
     """Return models × metrics as Markdown, averaged over held-out conditions and seeds."""
-    wide = scores.pivot_table(index="model", columns="metric", values="value", aggfunc="mean", sort=False).round(3)
+    wide = scores.pivot_table(index="model", columns="metric", values="value", aggfunc="mean", sort=False)
     head = "| model | " + " | ".join(wide.columns) + " |\n|" + "---|" * (wide.shape[1] + 1)
     return "\n".join(
-        [head, *(f"| {name} | " + " | ".join(f"{v:.3f}" for v in row) + " |" for name, row in wide.T.items())]
+        [head, *(f"| {name} | " + " | ".join(f"{v:.3g}" for v in row) + " |" for name, row in wide.T.items())]
     )
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from scperturbmamba.engine import kernels
-from scperturbmamba.engine.kernels import describe, load_kernel, scan, scan_kernel
-from scperturbmamba.engine.scan import scan_chunked, scan_sequential
+from scperturbmamba.engine.kernels import describe, load_kernel, mix, scan_kernel
+from scperturbmamba.engine.scan import Weights, mix_with, scan_sequential
 
 torch.set_num_threads(1)
 
@@ -53,17 +53,30 @@ def inputs(length=70, *, b=2, h=3, p=4, n=5, seed=0):
     return [x, dt, -torch.exp(torch.randn(2, h, generator=generator)), B, C]
 
 
+def mixer_inputs(length=20, *, b=2, h=3, p=4, n=5, seed=0):
+    """Projection, weights, steps and rates."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((b, length, 2 * h * p + 2 * n), (h * p + 2 * n, 3), (h * p + 2 * n,), (h,), (h * p,))
+    proj, *weights = (torch.randn(*shape, generator=generator) for shape in shapes)
+    dt = torch.nn.functional.softplus(torch.randn(b, length, 2, h, generator=generator) - 1)
+    return [proj, Weights(*weights), dt, -torch.exp(torch.randn(2, h, generator=generator))]
+
+
+def definition(proj, weights, dt, A):
+    return mix_with(scan_sequential, proj, weights, dt, A)
+
+
 class OnGpu(torch.Tensor):
     """A tensor that says it is on a GPU."""
 
     is_cuda = property(lambda self: True)
 
 
-def test_the_kernel_s_launch_gives_the_values_and_gradients_of_the_torch_scan():
+def test_the_kernel_s_launch_gives_the_values_and_gradients_of_the_definition():
     found = [one.clone().requires_grad_() for one in inputs()]
     wanted = [one.double().clone().requires_grad_() for one in inputs()]
     weight = torch.randn(found[0].shape, generator=torch.Generator().manual_seed(1))
-    y, z = scan_kernel(stand_in, *found), scan_chunked(*wanted)
+    y, z = scan_kernel(stand_in, *found), scan_sequential(*wanted)
     torch.testing.assert_close(y.double(), z, rtol=1e-5, atol=1e-5)
     gradients = torch.autograd.grad((y * weight).sum(), found)
     expected = torch.autograd.grad((z * weight).sum(), wanted)
@@ -96,21 +109,34 @@ def test_a_gpu_with_kernels_uses_them_unless_told_not_to(monkeypatch):
         return stand_in(*args)
 
     monkeypatch.setattr(kernels, "load_kernel", lambda: counted)
-    given = inputs(20)
+    given = mixer_inputs()
     on_gpu = [given[0].as_subclass(OnGpu), *given[1:]]
     for engine, n_calls in (("auto", 1), ("mamba_ssm", 2), ("torch", 2)):
-        y = scan(*on_gpu, engine=engine)
+        y = mix(*on_gpu, engine=engine)
         assert len(calls) == n_calls
-        torch.testing.assert_close(y.as_subclass(torch.Tensor), scan_sequential(*given), rtol=1e-4, atol=1e-5)
-    scan(*given)  # on the CPU the kernels are never asked
+        torch.testing.assert_close(y.as_subclass(torch.Tensor), definition(*given), rtol=1e-4, atol=1e-5)
+    mix(*given)  # on the CPU the kernels are never asked
     assert len(calls) == 2
+
+
+def test_the_kernel_path_gives_the_values_and_gradients_of_the_torch_path(monkeypatch):
+    monkeypatch.setattr(kernels, "load_kernel", lambda: stand_in)
+    results = []
+    for wrap in (lambda one: one.as_subclass(OnGpu), lambda one: one):
+        proj, weights, dt, A = mixer_inputs(70)
+        leaves = [one.requires_grad_() for one in (proj, *weights, dt, A)]
+        y = mix(wrap(leaves[0]), Weights(*leaves[1:5]), *leaves[5:]).as_subclass(torch.Tensor)
+        weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
+        results.append([y, *torch.autograd.grad((y * weight).sum(), leaves)])
+    for one, other in zip(*results):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * float(other.detach().abs().max()))
 
 
 def test_without_a_gpu_the_torch_scan_runs_and_the_kernels_are_not_even_looked_for(monkeypatch, caplog):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(kernels, "import_module", lambda name: pytest.fail("looked for"))
-    given = inputs(20)
-    assert torch.equal(scan(*given), scan_chunked(*given))
+    given = mixer_inputs()
+    torch.testing.assert_close(mix(*given), definition(*given), rtol=1e-4, atol=1e-5)
     assert load_kernel() is None
     assert not caplog.records
     assert describe() == "torch scan: no CUDA GPU"
@@ -123,22 +149,22 @@ def test_kernels_that_do_not_load_cost_one_line_and_no_number(monkeypatch, caplo
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(kernels, "import_module", broken)
-    given = inputs(20)
+    given = mixer_inputs()
     on_gpu = [given[0].as_subclass(OnGpu), *given[1:]]
     with caplog.at_level(logging.INFO, logger="scperturbmamba"):
         for _ in range(3):
-            y = scan(*on_gpu)
-    torch.testing.assert_close(y.as_subclass(torch.Tensor), scan_chunked(*given))
+            y = mix(*on_gpu)
+    torch.testing.assert_close(y.as_subclass(torch.Tensor), definition(*given), rtol=1e-4, atol=1e-5)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert str(error) in caplog.text and "same numbers" in caplog.text
     assert describe() == "torch scan: mamba-ssm does not load"
     with pytest.raises(RuntimeError, match="spm.settings.engine"):
-        scan(*on_gpu, engine="mamba_ssm")
+        mix(*on_gpu, engine="mamba_ssm")
 
 
 def test_asking_for_the_kernels_without_a_gpu_is_refused_with_the_remedy():
     with pytest.raises(RuntimeError, match=r'needs a CUDA GPU.*spm\.settings\.engine = "auto"'):
-        scan(*inputs(5), engine="mamba_ssm")
+        mix(*mixer_inputs(5), engine="mamba_ssm")
 
 
 def test_the_engine_in_use_can_be_named(monkeypatch):
@@ -151,6 +177,8 @@ def test_the_engine_in_use_can_be_named(monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 def test_the_real_kernels_give_the_numbers_of_the_definition():
     pytest.importorskip("mamba_ssm")
-    x, dt, A, B, C = (one.cuda() for one in inputs(300, h=4, p=16, n=16))
-    expected = scan_sequential(*(one.double() for one in (x, dt, A, B, C)))
-    torch.testing.assert_close(scan(x, dt, A, B, C, engine="mamba_ssm").double(), expected, rtol=1e-2, atol=1e-2)
+    proj, weights, dt, A = mixer_inputs(300, h=4, p=16, n=16)
+    proj, dt, A, weights = proj.cuda(), dt.cuda(), A.cuda(), Weights(*(one.cuda() for one in weights))
+    expected = definition(proj.double(), Weights(*(one.double() for one in weights)), dt.double(), A.double())
+    found = mix(proj, weights, dt, A, engine="mamba_ssm")
+    torch.testing.assert_close(found.double(), expected, rtol=1e-2, atol=1e-2)

@@ -56,11 +56,11 @@ def test_every_head_starts_with_a_state_of_unit_scale():
 def test_the_condition_writes_with_a_step_of_its_own_and_the_genes_with_theirs(mamba, monkeypatch):
     steps = []
 
-    def spy(x, dt, A, B, C, *, engine):
+    def spy(proj, weights, dt, A, *, engine):
         steps.append(dt)
-        return x
+        return proj[..., :24]
 
-    monkeypatch.setattr(mixers, "scan", spy)
+    monkeypatch.setattr(mixers, "mix", spy)
     quiet = torch.zeros(1, 37, 12)
     for has_condition in (True, False):
         mamba(quiet, has_condition=has_condition)
@@ -80,7 +80,8 @@ def test_the_one_write_of_the_condition_grows_with_all_that_the_genes_write(leng
 
 def test_the_mixer_is_the_equations_with_the_sequential_scan(mamba):
     u = tokens()
-    z, xBC, dt = (u @ mamba.in_proj.weight.T).split([24, 24 + 2 * 6, 2 * 6], -1)
+    z, xBC = (u @ mamba.in_proj.weight.T).split([24, 24 + 2 * 6], -1)
+    dt = u @ mamba.dt_proj.weight.T
     padded = F.pad(xBC, (0, 0, 1, 1))
     weight = mamba.conv.weight[:, 0]
     xBC = F.silu(sum(padded[:, k : k + 37] * weight[:, k] for k in range(3)) + mamba.conv.bias)
@@ -132,3 +133,15 @@ def test_dropout_acts_in_training_only():
     assert not torch.equal(layer(u, has_condition=True), layer(u, has_condition=True))
     layer.eval()
     assert torch.equal(layer(u, has_condition=True), layer(u, has_condition=True))
+
+
+def test_a_checkpointed_layer_gives_the_same_values_and_gradients():
+    results = []
+    for checkpoint in (False, True):
+        with torch.random.fork_rng():
+            torch.random.manual_seed(0)
+            layer = Layer(CONFIG.model_copy(update={"checkpoint": checkpoint}), 37)
+        u = tokens().requires_grad_()
+        out = layer(u, has_condition=True)
+        results.append([out, *torch.autograd.grad(out.square().sum(), [u, *layer.parameters()])])
+    assert all(torch.equal(one, other) for one, other in zip(*results))

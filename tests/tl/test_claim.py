@@ -1,4 +1,8 @@
-"""The bare network, without a baseline under it, learns the toy world and beats the training mean on what is new."""
+"""The bare network, without a baseline under it, learns the toy world and beats the training mean on what is new.
+
+Three hundred cells per condition, as in a screen that is read in depth: at the forty of the default world the noise of
+the measured changes alone keeps a perfect prediction below r = .8, and a fit of .9 would be noise learned by heart.
+"""
 
 import numpy as np
 import pytest
@@ -8,7 +12,7 @@ import scperturbmamba as spm
 
 
 def labelled_world(random_state):
-    adata = spm.datasets.toy(random_state=random_state)
+    adata = spm.datasets.toy(cells_per_condition=300, n_control=2100, random_state=random_state)
     sets = adata.uns["toy"]["gene_sets"]
     spm.pp.perturbation_labels(adata, "condition")
     spm.pp.normalize(adata)
@@ -30,7 +34,7 @@ def pearson(one, other):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [101, 102, 103])
 def test_the_network_fits_what_it_saw_and_beats_the_training_mean_on_what_it_did_not(seed):
     torch.set_num_threads(2)
     adata = labelled_world(seed)

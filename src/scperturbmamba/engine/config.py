@@ -43,6 +43,8 @@ class NetConfig(_Config):
         Rank of what is learned by heart of each part seen in training, apart from the sequence.
     dropout
         Share of a mixer's output that is dropped in training.
+    checkpoint
+        Keep a layer's input only and run it again in the backward pass: less memory, a third more time.
     head
         ``"linear"`` (a value per gene) or ``"nb"`` (mean and dispersion of a negative binomial).
     """
@@ -61,6 +63,7 @@ class NetConfig(_Config):
     feature_dropout: float = Field(0.2, ge=0, lt=1)
     memory: int = Field(32, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
+    checkpoint: bool = False
     head: Literal["linear", "nb"] = "linear"
 
     @model_validator(mode="after")

@@ -1,17 +1,18 @@
-"""The CUDA kernels of mamba-ssm: loaded once, refused once in one line, same numbers as torch."""
+"""What a mixer runs on: the CUDA kernels of mamba-ssm, loaded once, or plain torch, with the same numbers."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from scperturbmamba.engine.scan import scan_chunked
+from scperturbmamba.engine import ssd
+from scperturbmamba.engine.scan import Weights, mix_with
 
 _log = logging.getLogger("scperturbmamba")
 _CHUNK = 256
@@ -33,24 +34,24 @@ def load_kernel() -> Callable[..., Any] | None:
     return kernel
 
 
-def scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, *, engine: Engine = "auto") -> Tensor:
-    """Scan both directions with the fastest form at hand; the numbers do not depend on which.
+def mix(proj: Tensor, weights: Weights, dt: Tensor, A: Tensor, *, engine: Engine = "auto") -> Tensor:
+    """Do what lies between the projections of a mixer in the fastest form at hand; no number depends on which.
 
     Raises
     ------
     RuntimeError
         ``engine="mamba_ssm"`` and the kernels do not load, or the tensors are not on a GPU.
     """
-    kernel = load_kernel() if engine != "torch" and x.is_cuda else None
+    kernel = load_kernel() if engine != "torch" and proj.is_cuda else None
     if kernel is not None:
-        return scan_kernel(kernel, x, dt, A, B, C)
+        return mix_with(partial(scan_kernel, kernel), proj, weights, dt, A)
     if engine == "mamba_ssm":
         msg = (
             'engine "mamba_ssm" needs a CUDA GPU and an importable mamba-ssm. Found neither or one. '
             'Set `spm.settings.engine = "auto"`.'
         )
         raise RuntimeError(msg)
-    return scan_chunked(x, dt, A, B, C)
+    return ssd.mix(proj, weights, ssd.edges(dt, A))
 
 
 def scan_kernel(kernel: Callable[..., Any], x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:

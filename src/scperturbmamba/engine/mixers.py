@@ -7,9 +7,11 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from scperturbmamba.engine.config import NetConfig
-from scperturbmamba.engine.kernels import Engine, scan
+from scperturbmamba.engine.kernels import Engine, mix
+from scperturbmamba.engine.scan import EPS, Weights
 
 _FASTEST = 1 / 8  # the quickest head forgets over 8 tokens, the slowest over four times the sequence
 
@@ -28,7 +30,8 @@ class BiMamba2(nn.Module):
         self.heads = self.inner // config.head_width
         self.engine: Engine = "auto"
         mixed = self.inner + 2 * self.state
-        self.in_proj = nn.Linear(config.width, self.inner + mixed + 2 * self.heads, bias=False)
+        self.in_proj = nn.Linear(config.width, self.inner + mixed, bias=False)
+        self.dt_proj = nn.Linear(config.width, 2 * self.heads, bias=False)
         self.conv = nn.Conv1d(mixed, mixed, config.kernel, padding=config.kernel // 2, groups=mixed)
         rate = _spread_rates(self.heads, length)
         dt = torch.sqrt(2 * rate)  # a long memory writes softly: its state keeps unit scale
@@ -38,22 +41,18 @@ class BiMamba2(nn.Module):
         own = torch.tensor(max(1.0, math.sqrt(length) / 13))
         self.dt_condition = nn.Parameter(-self.dt_bias.detach() + _inverse_softplus(own))
         self.D = nn.Parameter(torch.ones(self.heads))
-        self.norm = nn.RMSNorm(self.inner, eps=1e-5)
+        self.norm = nn.RMSNorm(self.inner, eps=EPS)
         self.out_proj = nn.Linear(self.inner, config.width, bias=False)
         with torch.no_grad():
-            self.in_proj.weight[-2 * self.heads :] *= 0.1  # steps start near their bias
+            self.dt_proj.weight *= 0.1  # steps start near their bias
 
     def forward(self, u: Tensor, *, has_condition: bool) -> Tensor:
         """Mix tokens (b, l, width); with a condition, token 0 is it and writes with a step of its own."""
-        b, l, _ = u.shape
-        z, mixed, dt = self.in_proj(u).split([self.inner, self.inner + 2 * self.state, 2 * self.heads], dim=-1)
-        mixed = F.silu(self.conv(mixed.transpose(1, 2)).transpose(1, 2))
-        x, B, C = mixed.split([self.inner, self.state, self.state], dim=-1)
-        x = x.view(b, l, self.heads, -1)
-        dt = F.softplus(self._steps(dt.float().view(b, l, 2, self.heads), has_condition))
-        y = scan(x, dt, -torch.exp(self.log_A.float()), B, C, engine=self.engine)
-        y = (y + self.D[:, None] * x).reshape(b, l, self.inner).to(z.dtype)
-        out: Tensor = self.out_proj(self.norm((y * F.silu(z)).float()))
+        dt = self.dt_proj(u).float().unflatten(-1, (2, self.heads))
+        dt = F.softplus(self._steps(dt, has_condition))
+        weights = Weights(self.conv.weight[:, 0], self.conv.get_parameter("bias"), self.D, self.norm.weight)
+        mixed = mix(self.in_proj(u), weights, dt, -torch.exp(self.log_A.float()), engine=self.engine)
+        out: Tensor = self.out_proj(mixed)
         return out
 
     def _steps(self, raw: Tensor, has_condition: bool) -> Tensor:
@@ -85,13 +84,21 @@ class Layer(nn.Module):
 
     def __init__(self, config: NetConfig, length: int) -> None:
         super().__init__()
-        self.norm = nn.RMSNorm(config.width, eps=1e-5)
+        self.norm = nn.RMSNorm(config.width, eps=EPS)
         self.mixer = BiMamba2(config, length) if config.mixer == "mamba2" else BiLSTM(config, length)
         self.dropout = nn.Dropout(config.dropout)
+        self.checkpoint = config.checkpoint
 
     def forward(self, u: Tensor, *, has_condition: bool) -> Tensor:
         """Return tokens of the same shape (b, l, width)."""
-        return u + self.dropout(self.mixer(self.norm(u.float()), has_condition=has_condition))
+        if self.checkpoint and torch.is_grad_enabled():
+            mixed: Tensor = checkpoint(self._mix, u, has_condition, use_reentrant=False)
+            return u + mixed
+        return u + self._mix(u, has_condition)
+
+    def _mix(self, u: Tensor, has_condition: bool) -> Tensor:
+        mixed: Tensor = self.dropout(self.mixer(self.norm(u.float()), has_condition=has_condition))
+        return mixed
 
 
 def _spread_rates(heads: int, length: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The bidirectional state-space scan of Mamba-2: its definition, and the fast exact form.
+"""The bidirectional state-space scan of Mamba-2, and the mixer around it, as they are defined.
 
 Letters as in the paper (Dao and Gu, 2024), shapes everywhere the same:
 
@@ -14,13 +14,25 @@ y    (b, l, h, p)     sum of both directions
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from scperturbmamba.engine.chunk import mix_inside
+EPS = 1e-5
 
-CHUNK = 32
+Scan = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+class Weights(NamedTuple):
+    """What a mixer learns between its projections; m = h p + 2 n channels are convolved."""
+
+    taps: Tensor  # (m, k): a convolution over tokens, centred, k odd
+    bias: Tensor  # (m,)
+    D: Tensor  # (h,): what a token reads of its own x
+    norm: Tensor  # (h p,)
 
 
 def scan_sequential(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
@@ -40,53 +52,17 @@ def scan_sequential(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> T
     return y
 
 
-def scan_chunked(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, *, chunk: int = CHUNK) -> Tensor:
-    """Scan in chunks, both directions in one set of matrix products; linear in the length, exact.
+def mix_with(scan: Scan, proj: Tensor, weights: Weights, dt: Tensor, A: Tensor) -> Tensor:
+    """Do what lies between the projections of a mixer, step by step, with any scan.
 
-    Inside a chunk the two directions share one matrix: its lower triangle holds what earlier tokens wrote, its
-    upper triangle what later ones did. Between chunks a state travels each way.
+    ``proj`` (b, l, 2 h p + 2 n) holds the gate z, then x, B and C as they go into the convolution.
     """
-    l = x.shape[1]
-    x, dt, B, C = (_pad(one, chunk) for one in (x, dt, B, C))  # dt = 0 neither decays nor writes
-    b, padded, h, p = x.shape
-    c = padded // chunk
-    x, B, C = x.view(b, c, chunk, h, p), B.view(b, c, chunk, -1), C.view(b, c, chunk, -1)
-    dt = dt.view(b, c, chunk, 2, h)
-
-    # 1. Log decay from the chunk's edge: S_i over tokens up to i; E_i over tokens before i, seen from the right.
-    log_decay = dt * A
-    S = log_decay[..., 0, :].cumsum(2)  # (b, c, q, h)
-    E = log_decay[..., 1, :].cumsum(2) - log_decay[..., 1, :]
-    total = log_decay.sum(2)  # (b, c, 2, h)
-
-    # 2. Inside the chunk.
-    reads = torch.einsum("bcin,bcjn->bcij", C, B)
-    y = mix_inside(x, reads, S, E, dt)
-
-    # 3. What each chunk hands over, and the states that arrive at each chunk.
-    to_right = torch.exp(total[:, :, None, 0] - S) * dt[..., 0, :]
-    to_left = torch.exp(E) * dt[..., 1, :]
-    from_left = _pass_on(torch.einsum("bcjn,bcjhp->bcnhp", B, to_right[..., None] * x), total[:, :, 0])
-    from_right = _pass_on(torch.einsum("bcjn,bcjhp->bcnhp", B, to_left[..., None] * x).flip(1), total[:, :, 1].flip(1))
-
-    # 4. What each token reads of them.
-    y = y + torch.exp(S)[..., None] * torch.einsum("bcin,bcnhp->bcihp", C, from_left)
-    reach = torch.exp(total[:, :, None, 1] - E)
-    y = y + reach[..., None] * torch.einsum("bcin,bcnhp->bcihp", C, from_right.flip(1))
-    return y.reshape(b, padded, h, p)[:, :l]
-
-
-def _pad(value: Tensor, chunk: int) -> Tensor:
-    missing = -value.shape[1] % chunk
-    return F.pad(value, [0, 0] * (value.ndim - 2) + [0, missing]) if missing else value
-
-
-def _pass_on(given: Tensor, log_decay: Tensor) -> Tensor:
-    """Return the state that arrives at each chunk: given (b, c, n, h, p), log_decay (b, c, h); none at the first."""
-    keep = torch.exp(log_decay)[:, :, None, :, None]
-    state = torch.zeros_like(given[:, 0])
-    arriving = [state]
-    for c in range(given.shape[1] - 1):
-        state = keep[:, c] * state + given[:, c]
-        arriving.append(state)
-    return torch.stack(arriving, dim=1)
+    inner, h = len(weights.norm), len(weights.D)
+    n = (len(weights.bias) - inner) // 2
+    z, mixed = proj.split([inner, inner + 2 * n], dim=-1)
+    taps = weights.taps[:, None].to(mixed.dtype)
+    mixed = F.conv1d(mixed.mT, taps, weights.bias.to(mixed.dtype), padding=taps.shape[-1] // 2, groups=len(taps)).mT
+    x, B, C = F.silu(mixed).split([inner, n, n], dim=-1)
+    x = x.unflatten(-1, (h, -1))
+    y = scan(x, dt, A, B, C) + weights.D[:, None] * x
+    return F.rms_norm(y.flatten(2) * F.silu(z), (inner,), weights.norm, EPS).to(proj.dtype)

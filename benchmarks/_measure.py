@@ -1,0 +1,94 @@
+"""How the benchmarks measure: process time of one thread, medians of interleaved rounds, memory in fresh processes."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """One claim: what was asked for, what was found."""
+
+    name: str
+    target: str
+    measured: str
+    holds: bool | None  # None: it cannot be run here
+    note: str = ""
+
+    def __str__(self) -> str:
+        verdict = {True: "holds", False: "MISSED", None: "n/a"}[self.holds]
+        return f"{verdict:7s} {self.name}: {self.measured} (target {self.target}) {self.note}"
+
+
+def interleaved(calls: Mapping[str, Callable[[], object]], *, rounds: int, clock: str = "cpu") -> dict[str, float]:
+    """Return the median milliseconds of each call; every round runs each of them once, after one that warms up."""
+    now = time.process_time if clock == "cpu" else time.perf_counter
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for r in range(rounds + 1):
+        for name, call in calls.items():
+            start = now()
+            call()
+            if r:
+                taken[name].append((now() - start) * 1e3)
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def in_fresh_process(call: Callable[..., Any], *arguments: object) -> Any:
+    """Return what a call returns in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(call, arguments)
+
+
+def peak_mb() -> float:
+    """Return the most memory this process has held, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def has_bf16() -> bool:
+    """Say whether the CPU multiplies bf16 matrices itself."""
+    flags = cpu_flags()
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def cpu_flags() -> str:
+    """Return the flags of the CPU as the kernel lists them."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.split(":", 1)[1] for line in lines if line.startswith("flags")), "")
+
+
+def report(rows: list[Row], *, title: str, json_file: Path | None, page: Path | None) -> None:
+    """Print the rows and write what was asked for."""
+    for row in rows:
+        print(row, flush=True)
+    if json_file:
+        json_file.write_text(json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=1))
+    if page:
+        page.write_text(markdown(rows, title))
+
+
+def markdown(rows: list[Row], title: str) -> str:
+    """Return the rows as a table."""
+    said = {True: "holds", False: "**missed**", None: "n/a"}
+    lines = [f"## {title}", "", f"{machine()}", "", "| | target | measured | |", "|---|---|---|---|"]
+    lines += [f"| {row.name} | {row.target} | {row.measured} | {said[row.holds]} |" for row in rows]
+    notes = [f"- {row.name}: {row.note}" for row in rows if row.note]
+    return "\n".join([*lines, "", *notes]) + "\n"
+
+
+def machine() -> str:
+    """Name the machine in a line."""
+    import torch
+
+    info = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    name = next((line.split(":", 1)[1].strip() for line in info if line.startswith("model name")), platform.processor())
+    return f"{name}, one thread unless said, torch {torch.__version__}"
