@@ -7,15 +7,18 @@ import lightning.pytorch as lightning
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
+from scperturbmamba.data.bundle import Cells
 from scperturbmamba.engine.config import TrainConfig
 from scperturbmamba.engine.fit import train
 from scperturbmamba.engine.keeper import Keeper
 from scperturbmamba.engine.likelihood import nb_sample
 from scperturbmamba.engine.schedule import by_decay, rate
 from scperturbmamba.engine.task import Task, delta_of
+from scperturbmamba.models.cell_statistics import cell_statistics
 
 torch.set_num_threads(1)
 
@@ -83,14 +86,13 @@ def test_a_tiny_net_learns_eight_profiles_by_heart(make_network, task, mixer):
 def count_task(task):
     """Counts around a rate of 20, whose log moves by the effects."""
     log_rate = torch.full((1, N_GENES), math.log(20.0))
-    sizes = torch.tensor([0.5, 1.0, 1.5])
-
-    def draw(rows, generator):
-        size = sizes[torch.randint(3, (len(rows), 16), generator=generator)]
-        mean = size[..., None] * torch.exp(log_rate + task.delta[rows])[:, None]
-        return nb_sample(mean, torch.tensor(20.0), generator).float(), size
-
-    return replace(task, draw_cells=draw, log_rate=log_rate, to_delta=lambda shift, log_r, context: shift)
+    row = torch.arange(len(task.delta)).repeat_interleave(200)
+    size = torch.tensor([0.5, 1.0, 1.5])[torch.arange(len(row)) % 3]
+    mean = size[:, None] * torch.exp(log_rate + task.delta[row])
+    counts = nb_sample(mean, torch.tensor(20.0), torch.Generator().manual_seed(0)).float()
+    cells = Cells(sp.csr_matrix(counts.numpy()), size.numpy(), row.numpy())
+    statistics = cell_statistics(cells, len(task.delta), np.arange(N_GENES))
+    return replace(task, cells=statistics, log_rate=log_rate, to_delta=lambda shift, log_r, context: shift)
 
 
 def test_a_tiny_net_learns_eight_profiles_from_counts(make_network, count_task):

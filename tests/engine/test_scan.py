@@ -134,6 +134,13 @@ def test_a_second_call_does_not_disturb_the_gradients_of_the_first():
     assert all(torch.equal(one, wanted) for one, wanted in zip([y.detach(), *found], expected))
 
 
+def test_training_goes_on_after_inference():
+    given = inputs(40)
+    with torch.inference_mode():
+        expected = fast(*given, chunk=8)
+    assert torch.equal(values_and_gradients(fast, given, some_weight(given), chunk=8)[0], expected)
+
+
 @pytest.mark.parametrize("length", [65, 130])
 def test_single_precision_is_close_to_double(length):
     given = inputs(length)

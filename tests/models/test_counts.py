@@ -4,7 +4,7 @@ import scipy.sparse as sp
 import torch
 
 from scperturbmamba.data.bundle import Cells
-from scperturbmamba.models.counts import CellSampler, CountModel
+from scperturbmamba.models.counts import CountModel
 
 torch.set_num_threads(1)
 
@@ -84,23 +84,3 @@ def test_an_effect_is_the_change_of_the_mean_of_log_normalised_cells(model):
     base = np.exp(model.log_rate[1].astype(np.float64))
     expected = mean_of_logs(base * np.exp(shift[0].numpy())) - mean_of_logs(base)
     np.testing.assert_allclose(found, expected, atol=0.03)
-
-
-def test_sampled_cells_are_cells_of_the_row_with_their_own_size():
-    counts = sp.csr_matrix(np.arange(24, dtype=np.float32).reshape(8, 3))
-    row = np.array([1, -1, 0, 1, 0, -2, 1, 2])
-    size = np.arange(8, dtype=np.float32)
-    order = np.array([2, 0, 1])
-    draw = CellSampler(Cells(counts, size, row), 3, order, 50)
-    found, sizes = draw(torch.tensor([1, 2, 0]), torch.Generator().manual_seed(0))
-    assert found.shape == (3, 50, 3) and sizes.shape == (3, 50)
-    for number, wanted in enumerate(({0, 3, 6}, {7}, {2, 4})):
-        assert set(sizes[number].int().tolist()) == wanted
-    expected = counts.toarray()[:, order][sizes.numpy().astype(int)]
-    np.testing.assert_array_equal(found.numpy(), expected)
-
-
-def test_sampling_is_that_of_its_generator(cells):
-    draw = CellSampler(cells, 1, np.arange(4), 20)
-    one, same, other = (draw(torch.tensor([0]), torch.Generator().manual_seed(seed))[0] for seed in (1, 1, 2))
-    assert torch.equal(one, same) and not torch.equal(one, other)

@@ -15,9 +15,7 @@ TINY = {"width": 8, "head_width": 8, "state": 4, "identity_width": 4, "position_
 
 
 def fitted(bundle, *, epochs=3, every=1, lr=3e-3, seed=0, **net):
-    training = TrainConfig(
-        epochs=epochs, batch_conditions=5, every_n_epochs=every, cells_per_condition=32, lr=lr, patience=99
-    )
+    training = TrainConfig(epochs=epochs, batch_conditions=5, every_n_epochs=every, lr=lr, patience=99)
     return BiMamba(NetConfig(**{**TINY, **net}), training, random_state=seed, device="cpu").fit(bundle)
 
 

@@ -1,7 +1,7 @@
 """The bare network, without a baseline under it, learns the toy world and beats the training mean on what is new.
 
-Three hundred cells per condition, as in a screen that is read in depth: at the forty of the default world the noise of
-the measured changes alone keeps a perfect prediction below r = .8, and a fit of .9 would be noise learned by heart.
+A thousand cells per condition: at the forty of the default world the noise of the measured changes alone keeps a
+perfect prediction below r = .8, at three hundred near .93, and a fit of .9 there would be noise learned by heart.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ import scperturbmamba as spm
 
 
 def labelled_world(random_state):
-    adata = spm.datasets.toy(cells_per_condition=300, n_control=2100, random_state=random_state)
+    adata = spm.datasets.toy(cells_per_condition=1000, n_control=7000, random_state=random_state)
     sets = adata.uns["toy"]["gene_sets"]
     spm.pp.perturbation_labels(adata, "condition")
     spm.pp.normalize(adata)
@@ -34,7 +34,7 @@ def pearson(one, other):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [101, 102, 103])
+@pytest.mark.parametrize("seed", [201, 202, 203])
 def test_the_network_fits_what_it_saw_and_beats_the_training_mean_on_what_it_did_not(seed):
     torch.set_num_threads(2)
     adata = labelled_world(seed)

@@ -92,8 +92,6 @@ class TrainConfig(_Config):
         At most so many passes over the training conditions.
     batch_conditions
         Conditions in a step; the backbone runs once for each.
-    cells_per_condition
-        Cells drawn per condition and step for the likelihood of the ``nb`` head.
     lr, weight_decay
         Peak rate of AdamW, and its decay, which spares embeddings, the condition encoder, norms and biases.
     warmup
@@ -115,7 +113,6 @@ class TrainConfig(_Config):
 
     epochs: int = Field(150, ge=1)
     batch_conditions: int = Field(16, ge=1)
-    cells_per_condition: int = Field(32, ge=1)
     lr: float = Field(3e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
     warmup: float = Field(0.1, ge=0, lt=1)

@@ -22,7 +22,6 @@ from torch.utils.data import DataLoader, Sampler
 from scperturbmamba.engine.config import TrainConfig
 from scperturbmamba.engine.heads import Effect
 from scperturbmamba.engine.keeper import Keeper
-from scperturbmamba.engine.likelihood import nb_log_likelihood
 from scperturbmamba.engine.predictor import Predictor
 from scperturbmamba.engine.schedule import by_decay, rate
 from scperturbmamba.engine.task import History, Task, delta_of
@@ -47,7 +46,6 @@ class Training(lightning.LightningModule):
         super().__init__()
         self.net, self.task, self.config, self.n_steps = net, task, config, n_steps
         self.random_state = random_state
-        self.cells = torch.Generator()
         self.history = History()
         self.keeper = Keeper()
         self.started = time.perf_counter()
@@ -55,9 +53,7 @@ class Training(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
         """Seed what is random in this step, so that a resumed training repeats what it would have done."""
-        seed = _seed(self.random_state, self.global_step)
-        torch.random.manual_seed(seed)
-        self.cells.manual_seed(seed)
+        torch.random.manual_seed(_seed(self.random_state, self.global_step))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not know of: history, the weights kept, what this training is."""
@@ -101,25 +97,23 @@ class Training(lightning.LightningModule):
         conditions = self.task.conditions[rows].to(self.device, self.net.scale.dtype)
         return self.net(conditions), conditions.context
 
-    def _row_loss(self, rows: Tensor, effect: Effect, context: Tensor, generator: torch.Generator) -> Tensor:
+    def _row_loss(self, rows: Tensor, effect: Effect, context: Tensor) -> Tensor:
         """Return the loss of each row."""
-        if self.task.draw_cells is None or self.task.log_rate is None or effect.log_dispersion is None:
+        if self.task.cells is None or self.task.log_rate is None or effect.log_dispersion is None:
             error = (effect.shift - self.task.delta[rows].to(self.device)) / self.net.scale
             return error.square().mean(1)
-        counts, size = (one.to(self.device) for one in self.task.draw_cells(rows, generator))
         log_rate = self.task.log_rate.to(self.device)[context] + effect.shift.float()
-        mean = size[..., None] * torch.exp(log_rate.clamp(-20, 12))[:, None]
-        like = nb_log_likelihood(counts, mean, torch.exp(effect.log_dispersion.float())[:, None])
-        return -like.mean((1, 2))
+        log_r = effect.log_dispersion.float()
+        return -self.task.cells.mean_log_likelihood(rows, log_rate.clamp(-20, 12), log_r).float()
 
-    def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(self, rows: Tensor) -> Tensor:
         """Return the weighted mean loss of some rows."""
         weight = self.task.weight[rows].to(self.device)
-        return (weight * self._row_loss(rows, *self._effect(rows), generator)).sum() / weight.sum()
+        return (weight * self._row_loss(rows, *self._effect(rows))).sum() / weight.sum()
 
     def training_step(self, rows: Tensor, batch_idx: int) -> Tensor:
         """Take one step; stop at once where the loss is no number."""
-        loss = self.loss(rows.cpu(), self.cells)
+        loss = self.loss(rows.cpu())
         if not torch.isfinite(loss):
             names = [self.task.labels[int(row)] for row in rows[:5]]
             msg = (
@@ -157,12 +151,11 @@ class Training(lightning.LightningModule):
     def _validate(self, rows: Tensor) -> tuple[Tensor, float]:
         """Return the loss of each row, and R² of the effects against the training mean of each gene."""
         self.net.eval()
-        fixed = torch.Generator().manual_seed(self.random_state + 1)
         losses, squares = [], torch.zeros(2, dtype=torch.float64)
         centre = self.task.delta[self.task.train].mean(0)
         for some in rows.split(self.config.batch_conditions):
             effect, context = self._effect(some)
-            losses.append(self._row_loss(some, effect, context, fixed).cpu().double())
+            losses.append(self._row_loss(some, effect, context).cpu().double())
             predicted = delta_of(effect, self.task, context)
             truth = self.task.delta[some]
             squares += torch.stack([(truth - predicted).square().sum(), (truth - centre).square().sum()]).double()

@@ -1,4 +1,4 @@
-"""The negative binomial: its likelihood on raw counts, its expectation on the log-normalised scale, samples."""
+"""The negative binomial: the definition of its likelihood, its expectation on the log-normalised scale, samples."""
 
 from __future__ import annotations
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
+from scperturbmamba.engine.cell_likelihood import CellStatistics
 from scperturbmamba.engine.heads import Effect
 from scperturbmamba.engine.tokens import ConditionInputs
-
-CellDraw = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -30,8 +28,8 @@ class Task:
         Places of the rows of either side; ``val`` may be empty.
     weight
         (rows,): weight of a row in the loss.
-    draw_cells
-        For ``nb``: given rows, return counts (rows, cells, genes) and sizes (rows, cells).
+    cells
+        For ``nb``: what the likelihood needs of the cells of each row.
     log_rate
         For ``nb``: (contexts, genes) log rate of the control cells.
     to_delta
@@ -44,7 +42,7 @@ class Task:
     train: Tensor
     val: Tensor
     weight: Tensor
-    draw_cells: CellDraw | None = None
+    cells: CellStatistics | None = None
     log_rate: Tensor | None = None
     to_delta: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
 

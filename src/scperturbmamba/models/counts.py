@@ -71,23 +71,3 @@ def _log_dispersion(cells: Cells, context: NDArray[np.int64], rate: NDArray[np.f
         square += rate[number] ** 2 * (s**2).sum()
     log_r = np.log(np.clip(square / np.maximum(excess, 1e-8), 0.05, 100))
     return 0.5 * (log_r + np.median(log_r))
-
-
-class CellSampler:
-    """Draws cells of rows, dense, in the order of the sequence."""
-
-    def __init__(self, cells: Cells, n_rows: int, order: NDArray[np.int64], n_cells: int) -> None:
-        self.counts = cells.counts[:, order]
-        self.size = cells.size
-        self.n_cells = n_cells
-        by_row = np.argsort(cells.row, kind="stable")
-        self.by_row = by_row
-        self.start = np.searchsorted(cells.row[by_row], np.arange(n_rows + 1))
-
-    def __call__(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return counts (rows, cells, genes) and sizes (rows, cells), drawn with replacement."""
-        first, last = self.start[rows.numpy()], self.start[rows.numpy() + 1]
-        share = torch.rand(len(rows), self.n_cells, generator=generator).numpy()
-        picked = self.by_row[(first[:, None] + share * (last - first)[:, None]).astype(np.int64)]
-        counts = self.counts[picked.ravel()].toarray().reshape(*picked.shape, -1)
-        return torch.from_numpy(counts.astype(np.float32)), torch.from_numpy(self.size[picked])

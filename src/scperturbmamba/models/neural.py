@@ -21,7 +21,8 @@ from scperturbmamba.engine.likelihood import nb_sample
 from scperturbmamba.engine.predictor import Predictor, Sizes
 from scperturbmamba.engine.task import Task
 from scperturbmamba.engine.tokens import ConditionInputs
-from scperturbmamba.models.counts import CellSampler, CountModel
+from scperturbmamba.models.cell_statistics import cell_statistics
+from scperturbmamba.models.counts import CountModel
 from scperturbmamba.models.encoding import Encoder
 
 _BATCH = 32  # conditions predicted at once
@@ -157,9 +158,9 @@ class BiMamba:
         rows = self.encoder.encode(data.conditions, data.context, data.covariates.rows)
         weight = np.sqrt(data.n_cells / np.median(data.n_cells)).clip(0.3, 2.0)
         cells = data.cells if self.net.head == "nb" else None
-        sampler = log_rate = to_delta = None
+        statistics = log_rate = to_delta = None
         if cells is not None and self.count_model is not None:
-            sampler = CellSampler(cells, len(data.conditions), order, self.training.cells_per_condition)
+            statistics = cell_statistics(cells, len(data.conditions), order)
             log_rate = torch.from_numpy(self.count_model.log_rate[:, order])
             to_delta = self._to_delta
         return Task(
@@ -169,7 +170,7 @@ class BiMamba:
             train=torch.from_numpy(data.training()),
             val=torch.from_numpy(np.flatnonzero(data.is_val)),
             weight=torch.from_numpy(weight.astype(np.float32)),
-            draw_cells=sampler,
+            cells=statistics,
             log_rate=log_rate,
             to_delta=to_delta,
         )

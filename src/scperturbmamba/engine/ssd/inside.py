@@ -55,5 +55,6 @@ class Inside:
 @lru_cache(maxsize=8)
 def _triangles(q: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return who reads whom to the left, and to the right; itself both ways."""
-    ones = torch.ones(q, q, dtype=dtype, device=device)
-    return ones.tril(), ones.triu()
+    with torch.inference_mode(mode=False):
+        ones = torch.ones(q, q, dtype=dtype, device=device)
+        return ones.tril(), ones.triu()

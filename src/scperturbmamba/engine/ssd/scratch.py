@@ -26,7 +26,8 @@ class Scratch(threading.local):
         size = math.prod(shape)
         room = self.rooms.get((name, dtype))
         if room is None or len(room) < size:
-            room = self.rooms[name, dtype] = torch.empty(size, dtype=dtype)
+            with torch.inference_mode(mode=False):  # a room made in inference could not be used in training
+                room = self.rooms[name, dtype] = torch.empty(size, dtype=dtype)
         return room[:size].view(shape)
 
 
