@@ -192,12 +192,30 @@ def test_training_ends_early_when_validation_gets_worse_and_the_best_weights_com
     opposite[12:] = -opposite[:4]
     conditions = task.conditions[torch.cat([torch.arange(12), torch.arange(4)])]
     net, taken = make_network(N_GENES, identity_dropout=0.0), {}
-    keep = [At(epoch, lambda module, e=epoch: taken.update({e: weights(module.net)})) for epoch in range(60)]
+    keep = [
+        At(epoch, lambda module, e=epoch: taken.update({e: weights(module.averaged.module)})) for epoch in range(60)
+    ]
     hostile = replace(task, conditions=conditions, delta=opposite)
     history = train(net, hostile, config(epochs=60, patience=2, lr=1e-2), device="cpu", callbacks=keep)
     assert history.stopped == "early"
     assert len(history.rows) == history.best_epoch + 2
     assert same(weights(net), taken[history.best_epoch])  # as they were at the start of the epoch that followed
+
+
+def test_the_weights_kept_are_a_running_average_that_lets_go_of_the_start(make_network, task):
+    class Recorder(lightning.Callback):
+        seen, averaged = [], []
+
+        def on_train_batch_end(self, trainer, module, *_):
+            self.seen.append(module.net.head.bias.detach().clone())
+            self.averaged.append(module.averaged.module.head.bias.detach().clone())
+
+    recorder = Recorder()
+    train(make_network(N_GENES), task, config(epochs=30, lr=1e-2), device="cpu", callbacks=[recorder])
+    seen, averaged = torch.stack(recorder.seen), torch.stack(recorder.averaged)
+    lagging = [(averaged[k] - seen[k]).norm() < (averaged[k] - seen[0]).norm() for k in range(10, len(seen))]
+    assert all(lagging)
+    assert float((averaged[1:] - averaged[:-1]).norm()) < float((seen[1:] - seen[:-1]).norm())
 
 
 @pytest.mark.parametrize("epoch", [1, 3])

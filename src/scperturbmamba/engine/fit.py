@@ -17,6 +17,7 @@ import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Sampler
 
 from scperturbmamba.engine.config import TrainConfig
@@ -27,6 +28,7 @@ from scperturbmamba.engine.schedule import by_decay, rate
 from scperturbmamba.engine.task import History, Task, delta_of
 
 _STATE = "training"
+_AVERAGED = 0.95  # of the averaged weights that a step leaves as they were
 _TRAIN_ROWS_SCORED = 64  # enough to see the fit, cheap beside a pass over the training rows
 _ACCELERATOR = {"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}
 
@@ -45,6 +47,7 @@ class Training(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.net, self.task, self.config, self.n_steps = net, task, config, n_steps
+        self.averaged = AveragedModel(net, avg_fn=_running).requires_grad_(requires_grad=False).eval()
         self.random_state = random_state
         self.history = History()
         self.keeper = Keeper()
@@ -54,6 +57,10 @@ class Training(lightning.LightningModule):
     def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
         """Seed what is random in this step, so that a resumed training repeats what it would have done."""
         torch.random.manual_seed(_seed(self.random_state, self.global_step))
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Take the step into the running average of the weights, which is what is validated and kept."""
+        self.averaged.update_parameters(self.net)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not know of: history, the weights kept, what this training is."""
@@ -92,10 +99,10 @@ class Training(lightning.LightningModule):
         text = "|".join([*settings, str(self.random_state), *self.task.labels])
         return hashlib.sha256(text.encode() + self.task.delta.numpy().tobytes()).hexdigest()
 
-    def _effect(self, rows: Tensor) -> tuple[Effect, Tensor]:
-        """Return what the network says of some rows, and their contexts."""
+    def _effect(self, net: torch.nn.Module, rows: Tensor) -> tuple[Effect, Tensor]:
+        """Return what a network says of some rows, and their contexts."""
         conditions = self.task.conditions[rows].to(self.device, self.net.scale.dtype)
-        return self.net(conditions), conditions.context
+        return net(conditions), conditions.context
 
     def _row_loss(self, rows: Tensor, effect: Effect, context: Tensor) -> Tensor:
         """Return the loss of each row."""
@@ -109,7 +116,7 @@ class Training(lightning.LightningModule):
     def loss(self, rows: Tensor) -> Tensor:
         """Return the weighted mean loss of some rows."""
         weight = self.task.weight[rows].to(self.device)
-        return (weight * self._row_loss(rows, *self._effect(rows))).sum() / weight.sum()
+        return (weight * self._row_loss(rows, *self._effect(self.net, rows))).sum() / weight.sum()
 
     def training_step(self, rows: Tensor, batch_idx: int) -> Tensor:
         """Take one step; stop at once where the loss is no number."""
@@ -142,7 +149,7 @@ class Training(lightning.LightningModule):
             losses, row["val_r2"] = self._validate(self.task.val)
             row["val_loss"] = float(losses.mean())
         self.history.rows.append(row)
-        if self.keeper.keep(losses, self.net):
+        if self.keeper.keep(losses, self.averaged.module):
             self.history.best_epoch = self.current_epoch + 1
         self.trainer.should_stop = self.keeper.waited >= self.config.patience
         self.log_dict({name: value for name, value in row.items() if name not in ("epoch", "step")}, logger=True)
@@ -150,16 +157,14 @@ class Training(lightning.LightningModule):
     @torch.no_grad()
     def _validate(self, rows: Tensor) -> tuple[Tensor, float]:
         """Return the loss of each row, and R² of the effects against the training mean of each gene."""
-        self.net.eval()
         losses, squares = [], torch.zeros(2, dtype=torch.float64)
         centre = self.task.delta[self.task.train].mean(0)
         for some in rows.split(self.config.batch_conditions):
-            effect, context = self._effect(some)
+            effect, context = self._effect(self.averaged.module, some)
             losses.append(self._row_loss(some, effect, context).cpu().double())
             predicted = delta_of(effect, self.task, context)
             truth = self.task.delta[some]
             squares += torch.stack([(truth - predicted).square().sum(), (truth - centre).square().sum()]).double()
-        self.net.train()
         return torch.cat(losses), float(1 - squares[0] / squares[1].clamp_min(1e-12))
 
     def configure_optimizers(self) -> Any:
@@ -190,6 +195,11 @@ class _Shuffled(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(_seed(self.random_state, self.epoch))
         return iter(torch.randperm(self.n, generator=generator).tolist())
+
+
+def _running(averaged: Tensor, current: Tensor, n: Tensor | int) -> Tensor:
+    """Return the average after a step; early ones count for more, so that a short training is not held at its start."""
+    return averaged + (current - averaged) * max(1 - _AVERAGED, float(9 / (10 + n)))
 
 
 def _seed(random_state: int, moment: int) -> int:
