@@ -192,11 +192,18 @@ def test_training_ends_early_when_validation_gets_worse_and_the_best_weights_com
     opposite[12:] = -opposite[:4]
     conditions = task.conditions[torch.cat([torch.arange(12), torch.arange(4)])]
     net, taken = make_network(N_GENES, identity_dropout=0.0), {}
-    keep = [
-        At(epoch, lambda module, e=epoch: taken.update({e: weights(module.averaged.module)})) for epoch in range(60)
-    ]
+
+    def take(epoch):
+        return At(epoch, lambda module: taken.update({epoch: weights(module.averaged.module)}))
+
     hostile = replace(task, conditions=conditions, delta=opposite)
-    history = train(net, hostile, config(epochs=60, patience=2, lr=1e-2), device="cpu", callbacks=keep)
+    history = train(
+        net,
+        hostile,
+        config(epochs=60, patience=2, lr=1e-2),
+        device="cpu",
+        callbacks=[take(epoch) for epoch in range(60)],
+    )
     assert history.stopped == "early"
     assert len(history.rows) == history.best_epoch + 2
     assert same(weights(net), taken[history.best_epoch])  # as they were at the start of the epoch that followed

@@ -6,7 +6,6 @@ perfect prediction below r = .8, at three hundred near .93, and a fit of .9 ther
 
 import numpy as np
 import pytest
-import torch
 
 import scperturbmamba as spm
 
@@ -33,10 +32,8 @@ def pearson(one, other):
     return np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(np.asarray(one), np.asarray(other))])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [201, 202, 203])
+@pytest.mark.parametrize("seed", [301, 302, 303])
 def test_the_network_fits_what_it_saw_and_beats_the_training_mean_on_what_it_did_not(seed):
-    torch.set_num_threads(2)
     adata = labelled_world(seed)
     spm.tl.train_predictor(adata, random_state=seed)
     seen, unseen = measured_effects(adata, "train"), measured_effects(adata, "test")

@@ -48,12 +48,15 @@ class BiMamba2(nn.Module):
 
     def forward(self, u: Tensor, *, has_condition: bool) -> Tensor:
         """Mix tokens (b, l, width); with a condition, token 0 is it and writes with a step of its own."""
+        out: Tensor = self.out_proj(mix(*self.read(u, has_condition=has_condition), engine=self.engine))
+        return out
+
+    def read(self, u: Tensor, *, has_condition: bool) -> tuple[Tensor, Weights, Tensor, Tensor]:
+        """Return what lies between the projections gets: its input, weights, steps (b, l, 2, h) and rates (2, h)."""
         dt = self.dt_proj(u).float().unflatten(-1, (2, self.heads))
         dt = F.softplus(self._steps(dt, has_condition))
         weights = Weights(self.conv.weight[:, 0], self.conv.get_parameter("bias"), self.D, self.norm.weight)
-        mixed = mix(self.in_proj(u), weights, dt, -torch.exp(self.log_A.float()), engine=self.engine)
-        out: Tensor = self.out_proj(mixed)
-        return out
+        return self.in_proj(u), weights, dt, -torch.exp(self.log_A.float())
 
     def _steps(self, raw: Tensor, has_condition: bool) -> Tensor:
         raw = raw + self.dt_bias.float()

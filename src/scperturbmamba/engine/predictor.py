@@ -82,21 +82,33 @@ class Predictor(nn.Module):
     def forward(self, conditions: ConditionInputs) -> Effect:
         """Return the effect of each condition on each gene, (b, genes)."""
         visible = self.condition.visible(conditions)
-        tokens = self.tokens(conditions, self.condition(conditions, visible))
-        effect: Effect = self.head(self.mark(tokens[:, 1:], conditions))
-        shift = effect.shift + self.memory(conditions, visible)
-        return Effect(shift * self.scale, effect.log_dispersion)
+        sequence = self.tokens(conditions, self.condition(conditions, visible))
+        return self.effect(sequence, conditions, visible)
 
     def tokens(self, conditions: ConditionInputs, condition: Tensor) -> Tensor:
         """Return the mixed sequence (b, 1 + genes, width) for condition tokens (b, width)."""
-        genes = self.genes(self.state).to(self.state.dtype)  # under autocast the sum of layers keeps full precision
-        for layer in self.layers[: self.config.static_layers]:
-            genes = layer(genes, has_condition=False)
-        genes = genes[conditions.context]
+        genes = self.static_tokens()[conditions.context]
         sequence = torch.cat([condition[:, None].to(genes.dtype), genes], dim=1)
-        for layer in self.layers[self.config.static_layers :]:
+        for layer in self.conditioned():
             sequence = layer(sequence, has_condition=True)
         return sequence
+
+    def static_tokens(self) -> Tensor:
+        """Return the gene tokens before the condition enters, (contexts, genes, width)."""
+        genes: Tensor = self.genes(self.state).to(self.state.dtype)  # under autocast the sum of layers is in full
+        for layer in self.layers[: self.config.static_layers]:
+            genes = layer(genes, has_condition=False)
+        return genes
+
+    def conditioned(self) -> list[Layer]:
+        """Return the layers that see the condition."""
+        return [layer for layer in self.layers[self.config.static_layers :] if isinstance(layer, Layer)]
+
+    def effect(self, sequence: Tensor, conditions: ConditionInputs, visible: Tensor) -> Effect:
+        """Return what the mixed sequence (b, 1 + genes, width) says of the conditions."""
+        effect: Effect = self.head(self.mark(sequence[:, 1:], conditions))
+        shift = effect.shift + self.memory(conditions, visible)
+        return Effect(shift * self.scale, effect.log_dispersion)
 
     def use_engine(self, engine: Engine) -> None:
         """Choose what scans: ``"auto"``, ``"torch"`` or ``"mamba_ssm"``."""

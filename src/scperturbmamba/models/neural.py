@@ -19,13 +19,14 @@ from scperturbmamba.engine.fit import train
 from scperturbmamba.engine.kernels import Engine
 from scperturbmamba.engine.likelihood import nb_sample
 from scperturbmamba.engine.predictor import Predictor, Sizes
+from scperturbmamba.engine.screen import Screener
 from scperturbmamba.engine.task import Task
 from scperturbmamba.engine.tokens import ConditionInputs
 from scperturbmamba.models.cell_statistics import cell_statistics
 from scperturbmamba.models.counts import CountModel
 from scperturbmamba.models.encoding import Encoder
 
-_BATCH = 32  # conditions predicted at once
+_BATCH, _BATCH_NUMBERS = 32, 2**25  # conditions predicted at once, and numbers in their tokens
 
 
 @dataclass
@@ -110,16 +111,20 @@ class BiMamba:
         device = _torch_device(self.device)
         self.predictor.to(device)
         found: list[tuple[torch.Tensor, ...]] = []
-        with torch.inference_mode():
-            for some in torch.arange(len(conditions)).split(_BATCH):
-                found.append(self._one_batch(inputs[some], device))
+        screener = Screener(self.predictor)
+        for some in torch.arange(len(conditions)).split(self.batch_size()):
+            found.append(self._one_batch(screener, inputs[some], device))
         self.predictor.cpu()
         delta, shift, log_r = (torch.cat(parts) for parts in zip(*found))
         keep = (~control).float()[:, None]  # the control is the control, whatever the network thinks of it
         return delta * keep, shift * keep, log_r
 
-    def _one_batch(self, inputs: ConditionInputs, device: torch.device) -> tuple[torch.Tensor, ...]:
-        effect = self.predictor(inputs.to(device, self.predictor.scale.dtype))
+    def batch_size(self) -> int:
+        """Return how many conditions are predicted at once."""
+        return max(1, min(_BATCH, _BATCH_NUMBERS // (self.net.width * len(self.encoder.genes))))
+
+    def _one_batch(self, screener: Screener, inputs: ConditionInputs, device: torch.device) -> tuple[torch.Tensor, ...]:
+        effect = screener(inputs.to(device, self.predictor.scale.dtype))
         shift = effect.shift.float().cpu()
         if effect.log_dispersion is None or self.count_model is None:
             return shift, shift, torch.zeros_like(shift)

@@ -17,6 +17,6 @@ A few chunks are worked on at a time, so that everything in between stays in the
 """
 
 from scperturbmamba.engine.ssd.edges import CHUNK, Edges, edges
-from scperturbmamba.engine.ssd.mix import mix
+from scperturbmamba.engine.ssd.mix import Passed, mix, run
 
-__all__ = ["CHUNK", "Edges", "edges", "mix"]
+__all__ = ["CHUNK", "Edges", "Passed", "edges", "mix", "run"]

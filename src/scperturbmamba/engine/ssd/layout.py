@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from scperturbmamba.engine.scan import Weights
+from scperturbmamba.engine.ssd.edges import Edges
 from scperturbmamba.engine.ssd.scratch import SCRATCH
 
 _TOKENS = {"cpu": 1024}  # worked on at a time, so that what lies between stays in the cache
@@ -35,6 +37,14 @@ class Layout:
     n: int
     fast: torch.dtype  # of the factors of matrix products
     device: torch.device
+
+    @classmethod
+    def of_inputs(cls, proj: Tensor, weights: Weights, over: Edges) -> Layout:
+        """Read the sizes off what a mixer gets."""
+        _, b, c, h, q = over.dt.shape
+        inner = len(weights.norm)
+        n = (len(weights.bias) - inner) // 2
+        return cls(b=b, l=proj.shape[1], c=c, q=q, h=h, p=inner // h, n=n, fast=proj.dtype, device=proj.device)
 
     @property
     def fine(self) -> torch.dtype:

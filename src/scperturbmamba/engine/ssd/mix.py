@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +13,16 @@ from scperturbmamba.engine.ssd.edges import Edges
 from scperturbmamba.engine.ssd.gate import gate, gate_backward
 from scperturbmamba.engine.ssd.inside import Inside
 from scperturbmamba.engine.ssd.layout import Layout, Part, travel
+
+
+class Passed(NamedTuple):
+    """What a pass leaves behind."""
+
+    x: Tensor  # (b, c, h, q, p)
+    y: Tensor  # (b, c, h, q, p): what tokens have read, before gate and norm
+    BC: Tensor  # (b, c, q, 2 n)
+    H: Tensor  # (2, b, c + 1, h, n, p): see Layout.new_states
+    root: Tensor  # (b, l): one over the root mean square
 
 
 def mix(proj: Tensor, weights: Weights, over: Edges) -> Tensor:
@@ -35,40 +45,45 @@ def mix(proj: Tensor, weights: Weights, over: Edges) -> Tensor:
     return mixed
 
 
+def run(proj: Tensor, weights: Weights, over: Edges) -> tuple[Tensor, Passed]:
+    """Do what :func:`mix` does, without a gradient; two sweeps: what chunks hand on, then what tokens read."""
+    lay, z, source = _read(proj, weights, over)
+    convolution = Convolution(lay, source, weights.taps, weights.bias)
+    x, y = (lay.new(lay.b, lay.c, lay.h, lay.q, lay.p) for _ in range(2))
+    BC, H = lay.new(lay.b, lay.c, lay.q, 2 * lay.n), lay.new_states()
+
+    # 1. What each chunk hands on: (write B)^T x, (n, q) @ (q, p).
+    for part in lay.parts():
+        x_, BC_ = lay.of(x, part), lay.of(BC, part)
+        convolution.activate(part, x_, BC_)
+        for d, written in enumerate(_by_head(lay, BC_[..., : lay.n], lay.both(over.write, part))):
+            _hand_on(lay, written.mT, x_, lay.leaving(H, d, part))
+
+    # 2. States travel.
+    travel(H, over.keep)
+
+    # 3. y = (M + D) x + (read C) H, then gate and norm.
+    out, root = lay.new(*z.shape), lay.new(*z.shape[:2], fine=True)
+    for part in lay.parts():
+        x_, y_, (B, C) = lay.of(x, part), lay.of(y, part), lay.of(BC, part).split(lay.n, dim=-1)
+        M = Inside(lay, B, C, lay.both(over.decay, part), lay.both(over.dt, part)).matrix(weights.D)
+        _product(M, x_, out=y_)
+        for d, reader in enumerate(_by_head(lay, C, lay.both(over.read, part))):
+            _add_product(y_, reader, lay.arriving("arrived", H, d, part))
+        at = part.rows, part.tokens
+        out[at], root[at] = gate(lay, lay.heads_to_tokens("y", y_, part), z[at], weights.norm)
+    return out, Passed(x, y, BC, H, root)
+
+
 class _Mix(torch.autograd.Function):
-    """Two sweeps over the parts: what chunks hand on, then what tokens read. Backward: two more, for gradients."""
+    """The pass, and its gradient in two sweeps of its own."""
 
     @staticmethod
     def forward(ctx: Any, proj: Tensor, *rest: Tensor) -> Tensor:
         """Return (b, l, h p)."""
         weights, over = Weights(*rest[:4]), Edges(*rest[4:])
-        lay, z, source = _read(proj, weights, over)
-        convolution = Convolution(lay, source, weights.taps, weights.bias)
-        x, y = (lay.new(lay.b, lay.c, lay.h, lay.q, lay.p) for _ in range(2))
-        BC, H = lay.new(lay.b, lay.c, lay.q, 2 * lay.n), lay.new_states()
-
-        # 1. What each chunk hands on: (write B)^T x, (n, q) @ (q, p).
-        for part in lay.parts():
-            x_, BC_ = lay.of(x, part), lay.of(BC, part)
-            convolution.activate(part, x_, BC_)
-            for d, written in enumerate(_by_head(lay, BC_[..., : lay.n], lay.both(over.write, part))):
-                _hand_on(lay, written.mT, x_, lay.leaving(H, d, part))
-
-        # 2. States travel.
-        travel(H, over.keep)
-
-        # 3. y = (M + D) x + (read C) H, then gate and norm.
-        out, root = lay.new(*z.shape), lay.new(*z.shape[:2], fine=True)
-        for part in lay.parts():
-            x_, y_, (B, C) = lay.of(x, part), lay.of(y, part), lay.of(BC, part).split(lay.n, dim=-1)
-            M = Inside(lay, B, C, lay.both(over.decay, part), lay.both(over.dt, part)).matrix(weights.D)
-            _product(M, x_, out=y_)
-            for d, reader in enumerate(_by_head(lay, C, lay.both(over.read, part))):
-                _add_product(y_, reader, lay.arriving("arrived", H, d, part))
-            at = part.rows, part.tokens
-            out[at], root[at] = gate(lay, lay.heads_to_tokens("y", y_, part), z[at], weights.norm)
-
-        ctx.save_for_backward(proj, *weights, *over, x, y, BC, H, root)
+        out, passed = run(proj, weights, over)
+        ctx.save_for_backward(proj, *weights, *over, *passed)
         return out
 
     @staticmethod
@@ -151,11 +166,8 @@ def _through_states(
 
 def _read(proj: Tensor, weights: Weights, over: Edges) -> tuple[Layout, Tensor, Tensor]:
     """Return the sizes, the gate z and what is convolved."""
-    _, b, c, h, q = over.dt.shape
     inner = len(weights.norm)
-    n = (len(weights.bias) - inner) // 2
-    lay = Layout(b=b, l=proj.shape[1], c=c, q=q, h=h, p=inner // h, n=n, fast=proj.dtype, device=proj.device)
-    return lay, proj[..., :inner], proj[..., inner:]
+    return Layout.of_inputs(proj, weights, over), proj[..., :inner], proj[..., inner:]
 
 
 def _by_head(lay: Layout, value: Tensor, scale: Tensor) -> Tensor:

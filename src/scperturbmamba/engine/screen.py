@@ -1,0 +1,178 @@
+"""Many conditions through one trained network, without doing twice what they share.
+
+Layers before the condition see genes only: they run once. In the first layer that sees the condition, which stands at
+the head of the sequence, all that a gene beyond the first chunk says is the same for every condition: its x, B, C, z
+and steps, and what it hears from its right. What it hears from its left differs by the state that leaves the first
+chunk, and so
+
+    y_i = y_i(base) + decay(first chunk -> i) C_i . (H - H(base))
+
+Exact, for the network and the gene tokens it was made for; later layers differ in every token and run in full.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from scperturbmamba.engine.heads import Effect
+from scperturbmamba.engine.mixers import BiMamba2, Layer
+from scperturbmamba.engine.predictor import Predictor
+from scperturbmamba.engine.scan import EPS, Weights
+from scperturbmamba.engine.ssd import CHUNK, edges, run
+from scperturbmamba.engine.ssd.inside import Inside
+from scperturbmamba.engine.ssd.layout import Layout
+from scperturbmamba.engine.tokens import ConditionInputs
+
+_TOKENS = 256  # worked on at a time
+
+
+class Screener:
+    """Says what a predictor says, and does once what conditions share; the predictor must not change."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self.genes: Tensor | None = None
+        self.first: dict[int, FirstLayer] = {}
+
+    @torch.no_grad()
+    def __call__(self, conditions: ConditionInputs) -> Effect:
+        """Return the effects of conditions, (b, genes)."""
+        net = self.predictor
+        visible = net.condition.visible(conditions)
+        tokens = net.condition(conditions, visible)
+        sequence = tokens.new_empty(len(tokens), 1 + net.state.shape[1], net.config.width)
+        for context in conditions.context.unique().tolist():
+            some = conditions.context == context
+            sequence[some] = self._first_layer(int(context))(tokens[some])
+        for layer in net.conditioned()[1:]:
+            sequence = layer(sequence, has_condition=True)
+        return net.effect(sequence, conditions, visible)
+
+    def _first_layer(self, context: int) -> FirstLayer:
+        if self.genes is None:
+            self.genes = self.predictor.static_tokens()
+        if context not in self.first:
+            first = self.predictor.conditioned()[0]
+            self.first[context] = FirstLayer(first, self.genes[context])
+        return self.first[context]
+
+
+class FirstLayer:
+    """The first layer that sees the condition, for one context: genes (l - 1, width)."""
+
+    def __init__(self, layer: Layer, genes: Tensor) -> None:
+        self.layer, self.genes = layer, genes
+        long = len(genes) > 2 * CHUNK
+        self.known = Known.of(layer, layer.mixer, genes) if long and isinstance(layer.mixer, BiMamba2) else None
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Return the layer's output (b, l, width) for condition tokens (b, width)."""
+        if self.known is None:
+            genes = self.genes.expand(len(tokens), -1, -1)
+            out: Tensor = self.layer(torch.cat([tokens[:, None].to(genes.dtype), genes], dim=1), has_condition=True)
+            return out
+        return self.known.complete(tokens)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is the same for every condition; T tokens lie beyond the first chunk, the last chunk filled up.
+
+    Attributes
+    ----------
+    layer, mixer, genes
+        What this was made for.
+    y
+        (T, h, p): what the tokens read where the first token is zero.
+    C
+        (T, n)
+    reach
+        (T, h): what is left at a token of the state that left the first chunk.
+    gate
+        (T, h p): SiLU(z).
+    left
+        (h, n, p): the state that left the first chunk, where the first token is zero.
+    came
+        (h, n, p): the state that comes to the first chunk from its right.
+    """
+
+    layer: Layer
+    mixer: BiMamba2
+    genes: Tensor
+    y: Tensor
+    C: Tensor
+    reach: Tensor
+    gate: Tensor
+    left: Tensor
+    came: Tensor
+
+    @classmethod
+    def of(cls, layer: Layer, mixer: BiMamba2, genes: Tensor) -> Known:
+        """Run the layer once, with zeros for the condition."""
+        u = F.pad(genes, (0, 0, 1, 0))[None]
+        proj, weights, dt, A = mixer.read(layer.norm(u.float()), has_condition=True)
+        over = edges(dt, A)
+        _, passed = run(proj, weights, over)
+        keep = over.keep[0, 0, 1:-1].cumprod(0)  # (chunks beyond the first but one, h)
+        before = torch.cat([torch.ones_like(keep[:1]), keep])[:, :, None]
+        z = F.pad(proj[0, CHUNK:, : mixer.inner], (0, 0, 0, -proj.shape[1] % CHUNK))
+        return cls(
+            layer,
+            mixer,
+            genes,
+            y=passed.y[0, 1:].transpose(1, 2).flatten(0, 1),
+            C=passed.BC[0, 1:, :, mixer.state :].flatten(0, 1),
+            reach=(over.read[0, 0, 1:] * before).transpose(1, 2).flatten(0, 1),
+            gate=F.silu(z),
+            left=passed.H[0, 0, 1],
+            came=passed.H[1, 0, 1],
+        )
+
+    def complete(self, tokens: Tensor) -> Tensor:
+        """Return the layer's output (b, l, width) for condition tokens (b, width)."""
+        out = tokens.new_empty(len(tokens), 1 + len(self.genes), tokens.shape[1])
+        out[:, :CHUNK], left = self._first_chunk(tokens)
+        change = (left - self.left).permute(2, 0, 1, 3).flatten(1)  # (n, b h p)
+        for start in range(0, len(self.genes) + 1 - CHUNK, _TOKENS):
+            stop = min(start + _TOKENS, len(self.genes) + 1 - CHUNK)
+            mixed = self._beyond(slice(start, stop), change, len(tokens))
+            there = slice(CHUNK + start, CHUNK + stop)
+            torch.add(mixed.transpose(0, 1), self.genes[there.start - 1 : there.stop - 1], out=out[:, there])
+        return out
+
+    def _beyond(self, some: slice, change: Tensor, b: int) -> Tensor:
+        """Return what the mixer says of some tokens beyond the first chunk, (t, b, width)."""
+        y = (self.C[some] @ change).unflatten(1, (b, self.mixer.heads, -1))  # (t, b, h, p)
+        y = y.mul_(self.reach[some][:, None, :, None]).add_(self.y[some][:, None]).flatten(2)
+        y = y.mul_(self.gate[some][:, None])
+        root = torch.linalg.vector_norm(y, dim=-1, keepdim=True).square_().div_(y.shape[-1]).add_(EPS).rsqrt_()
+        mixed: Tensor = self.mixer.out_proj(y.mul_(root).mul_(self.mixer.norm.weight))
+        return mixed
+
+    def _first_chunk(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the layer's output (b, q, width), and the state (b, h, n, p) that leaves to the right."""
+        mixer, b = self.mixer, len(tokens)
+        half = mixer.conv.weight.shape[-1] // 2  # the convolution looks beyond the chunk
+        genes = self.genes[: CHUNK - 1 + half].expand(b, -1, -1)
+        u = torch.cat([tokens[:, None].to(genes.dtype), genes], dim=1)
+        proj, weights, dt, A = mixer.read(self.layer.norm(u.float()), has_condition=True)
+        over = edges(dt[:, :CHUNK], A)
+        decay, steps, read, write = (one[:, :, 0] for one in over[:4])  # (2, b, h, q)
+        lay = Layout.of_inputs(proj[:, :CHUNK], weights, over)
+        x, B, C = _activate(proj[..., mixer.inner :], weights, lay)
+        y = Inside(lay, B, C, decay, steps).matrix(weights.D) @ x + (read[1][..., None] * C[:, None]) @ self.came
+        z = proj[:, :CHUNK, : mixer.inner]
+        gated = F.rms_norm(y.transpose(1, 2).flatten(2) * F.silu(z), (mixer.inner,), weights.norm, EPS)
+        return u[:, :CHUNK] + mixer.out_proj(gated), (write[0][..., None] * B[:, None]).mT @ x
+
+
+def _activate(source: Tensor, weights: Weights, lay: Layout) -> tuple[Tensor, Tensor, Tensor]:
+    """Return x (b, h, q, p), B and C (b, q, n) of the first chunk; the source reaches half a convolution beyond."""
+    taps = weights.taps[:, None]
+    convolved = F.conv1d(source.mT, taps, weights.bias, padding=taps.shape[-1] // 2, groups=len(taps)).mT[:, : lay.q]
+    x, B, C = F.silu(convolved).split([lay.h * lay.p, lay.n, lay.n], dim=-1)
+    return x.unflatten(-1, (lay.h, lay.p)).transpose(1, 2), B, C
