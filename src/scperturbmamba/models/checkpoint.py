@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -29,7 +30,7 @@ SCHEMA = 1
 _PACKAGES = ("scperturbmamba", "torch", "lightning", "anndata", "numpy")
 _ENCODER_ARRAYS = ("order", "features", "code", "chromosome", "locus")
 _ENCODER_WORDS = ("genes", "parts", "kinds", "names")
-_MODEL_ARRAYS = ("control", "control_covariates", "train_mean")
+_MODEL_ARRAYS = ("control", "control_covariates")
 _COUNT_ARRAYS = ("log_rate", "log_dispersion", "sizes")
 _JSON_FILE, _WEIGHTS_FILE = "predictor.json", "weights.safetensors"
 
@@ -74,6 +75,15 @@ def pack(model: BiMamba, params: Mapping[str, Any] | None = None) -> Checkpoint:
         arrays |= {f"counts.{name}": getattr(model.count_model, name) for name in _COUNT_ARRAYS}
     weights = {f"net.{name}": value.numpy() for name, value in model.predictor.state_dict().items()}
     return Checkpoint(json.dumps(description), {**arrays, **weights})
+
+
+def network_name(model: BiMamba) -> str:
+    """Return twelve digits that name the weights of a network and what it reads; another network has others."""
+    digest = hashlib.sha256(model.net.model_dump_json().encode())
+    digest.update("|".join(model.encoder.genes).encode())
+    for name, value in sorted(model.predictor.state_dict().items()):
+        digest.update(name.encode() + value.cpu().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def params_of(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -136,7 +137,12 @@ class Encoder:
 
     def has_features(self, part: Part) -> bool:
         """Tell whether anything but a name is known of a part."""
-        return part.name in self.names and bool(np.any(self.features[self.names.index(part.name)]))
+        return part.name in self._described
+
+    @cached_property
+    def _described(self) -> frozenset[str]:
+        """Names of genes of which something is known; an encoder that learns more is another object."""
+        return frozenset(self.names[row] for row in np.flatnonzero(self.features.any(1)))
 
 
 def _described_by(tables: Sequence[FeatureTable]) -> list[FeatureTable]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -59,7 +59,6 @@ class BiMamba:
         self.kinds = Kinds.of(data.conditions)
         self.seen = _seen(data, self.kinds)
         self.count_model = CountModel.fit(data.cells, len(data.contexts)) if data.cells is not None else None
-        self.train_mean = data.delta[data.training()].mean(0)
         self.predictor = self._build(data)
         self.history = train(
             self.predictor,
@@ -101,23 +100,30 @@ class BiMamba:
         counts = nb_sample(rate[:, None] * drawn[..., None], torch.exp(log_r)[:, None], generator)
         return self._unsorted(counts.float())
 
+    def stream(self, conditions: Sequence[Condition], *, context: int = 0) -> Iterator[NDArray[np.float32]]:
+        """Yield what :meth:`predict` returns, a few rows at a time, in order."""
+        for delta, _, _ in self._batches(conditions, context):
+            yield self._unsorted(delta)
+
     def _shifts(self, conditions: Sequence[Condition], context: int) -> tuple[torch.Tensor, ...]:
         """Return effects on the scale of X, shifts and log dispersions, each (conditions, genes) by sequence order."""
+        delta, shift, log_r = (torch.cat(parts) for parts in zip(*self._batches(conditions, context)))
+        return delta, shift, log_r
+
+    def _batches(self, conditions: Sequence[Condition], context: int) -> Iterator[tuple[torch.Tensor, ...]]:
         rows = np.full(len(conditions), context)
         covariates = np.repeat(self.control_covariates[None], len(conditions), axis=0)
         inputs = self.encoder.encode(conditions, rows, covariates)
-        control = inputs.present.any(1).logical_not()
         self.predictor.use_engine(self.engine)
         device = _torch_device(self.device)
-        self.predictor.to(device)
-        found: list[tuple[torch.Tensor, ...]] = []
-        screener = Screener(self.predictor)
-        for some in torch.arange(len(conditions)).split(self.batch_size()):
-            found.append(self._one_batch(screener, inputs[some], device))
-        self.predictor.cpu()
-        delta, shift, log_r = (torch.cat(parts) for parts in zip(*found))
-        keep = (~control).float()[:, None]  # the control is the control, whatever the network thinks of it
-        return delta * keep, shift * keep, log_r
+        screener = Screener(self.predictor.to(device))
+        try:
+            for some in torch.arange(len(conditions)).split(self.batch_size()):
+                delta, shift, log_r = self._one_batch(screener, inputs[some], device)
+                keep = inputs.present[some].any(1).float()[:, None]  # the control is itself, whatever the network says
+                yield delta * keep, shift * keep, log_r
+        finally:
+            self.predictor.cpu()
 
     def batch_size(self) -> int:
         """Return how many conditions are predicted at once."""

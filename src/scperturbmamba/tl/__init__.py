@@ -4,6 +4,7 @@ from scperturbmamba.tl._benchmark import benchmark
 from scperturbmamba.tl._evaluate import evaluate
 from scperturbmamba.tl._gene_features import gene_features
 from scperturbmamba.tl._predict import predict
+from scperturbmamba.tl._screen import screen
 from scperturbmamba.tl._stored import load_predictor, save_predictor
 from scperturbmamba.tl._train import train_predictor
 
@@ -14,5 +15,6 @@ __all__ = [
     "load_predictor",
     "predict",
     "save_predictor",
+    "screen",
     "train_predictor",
 ]

@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from scperturbmamba import _keys
 from scperturbmamba._checks import as_names, check_positive
-from scperturbmamba.data.conditions import Condition
-from scperturbmamba.data.feature_tables import FeatureTable, feature_sources, read_features
 from scperturbmamba.models.neural import BiMamba
-from scperturbmamba.tl._report import support
-from scperturbmamba.tl._requests import read_requests, resolve_context
+from scperturbmamba.tl._report import row_table
+from scperturbmamba.tl._requests import later_features, read_requests, resolve_context
 from scperturbmamba.tl._stored import find_predictor
 
 
@@ -87,14 +85,14 @@ def predict(
     model, params = find_predictor(adata, predictor, key)
     if n_cells is not None:
         _check_whole(n_cells)
-    model.learn_features(_later_features(adata, model))
+    model.learn_features(later_features(adata, model))
     conditions = read_requests(adata, as_names(perturbations), model)
     levels = resolve_context(model, context)
 
     rows = [(condition, level) for level in levels for condition in conditions]
     delta = np.concatenate([model.predict(conditions, context=level) for level in levels])
     control = np.repeat(model.control[levels], len(conditions), axis=0)
-    obs = _row_table(model, rows)
+    obs = row_table(model, rows)
     counts = None
     if n_cells is not None:
         counts = [model.sample(conditions, int(n_cells), context=level, random_state=random_state) for level in levels]
@@ -107,32 +105,6 @@ def _check_whole(n_cells: int) -> None:
     if n_cells != int(n_cells):
         msg = f"`n_cells` must be a whole number; found {n_cells!r}."
         raise ValueError(msg)
-
-
-def _later_features(adata: AnnData, model: BiMamba) -> tuple[FeatureTable, ...]:
-    """Return the tables of the sources used in training, where ``adata`` still has them as they were."""
-    sources = [source for source in feature_sources(adata) if source in model.encoder.provenance]
-    if set(sources) != set(model.encoder.provenance):
-        return ()
-    return read_features(adata, sources, np.asarray(adata.var_names.isin(model.encoder.genes)))
-
-
-def _row_table(model: BiMamba, rows: Sequence[tuple[Condition, int]]) -> pd.DataFrame:
-    labels = [model.kinds.label(condition) for condition, _ in rows]
-    names = [model.contexts[level] for _, level in rows]
-    cells = [model.seen.get(key, 0) for key in zip(labels, names)]
-    several = len(set(names)) > 1
-    index = [f"{label} | {name}" if several else label for label, name in zip(labels, names)]
-    return pd.DataFrame(
-        {
-            _keys.PERTURBATION: pd.Categorical(labels),
-            "context": pd.Categorical(names),
-            "seen": [n > 0 for n in cells],
-            "n_train_cells": cells,
-            "support": pd.Categorical([support(model, condition, n) for (condition, _), n in zip(rows, cells)]),
-        },
-        index=index,
-    )
 
 
 def _as_adata(

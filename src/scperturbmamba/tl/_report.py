@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from scperturbmamba import metrics
+from scperturbmamba import _keys, metrics
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Condition
 from scperturbmamba.engine.kernels import describe
@@ -50,6 +51,25 @@ def support(model: BiMamba, condition: Condition, n_train_cells: int) -> str:
         return "parts seen"
     known = [part.name in model.encoder.parts or model.encoder.has_features(part) for part in condition.parts]
     return "features" if all(known) else "none"
+
+
+def row_table(model: BiMamba, rows: Sequence[tuple[Condition, int]]) -> pd.DataFrame:
+    """Return the obs of predictions: a row per condition and context."""
+    labels = [model.kinds.label(condition) for condition, _ in rows]
+    names = [model.contexts[level] for _, level in rows]
+    cells = [model.seen.get(key, 0) for key in zip(labels, names)]
+    several = len(set(names)) > 1
+    index = [f"{label} | {name}" if several else label for label, name in zip(labels, names)]
+    return pd.DataFrame(
+        {
+            _keys.PERTURBATION: pd.Categorical(labels),
+            "context": pd.Categorical(names),
+            "seen": [n > 0 for n in cells],
+            "n_train_cells": cells,
+            "support": pd.Categorical([support(model, condition, n) for (condition, _), n in zip(rows, cells)]),
+        },
+        index=index,
+    )
 
 
 def _predict_rows(model: BiMamba, data: Bundle, rows: np.ndarray) -> np.ndarray:

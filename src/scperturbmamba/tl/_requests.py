@@ -6,11 +6,13 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from scperturbmamba.data.conditions import Condition
 from scperturbmamba.data.dialects import read_label
+from scperturbmamba.data.feature_tables import FeatureTable, feature_sources, read_features
 from scperturbmamba.features.names import resolve_genes
 from scperturbmamba.models.neural import BiMamba
 
@@ -27,8 +29,9 @@ def read_requests(adata: AnnData, labels: Sequence[str], model: BiMamba) -> list
         msg = 'expected at least one perturbation, such as "TP53" or "MYC+TP53"; found none.'
         raise ValueError(msg)
     known = list(dict.fromkeys([*model.encoder.parts, *model.encoder.names]))
-    read = [read_label(label, known).condition for label in labels]
-    named = sorted({name for condition in read for name in condition.names} - set(known))
+    names = frozenset(known)
+    read = [read_label(label, names).condition for label in labels]
+    named = sorted({name for condition in read for name in condition.names} - names)
     resolved = _resolve(named, known, adata.var) if named else {}
     conditions = [model.kinds.complete(_renamed(condition, resolved)) for condition in read]
     conditions = list(dict.fromkeys(conditions))
@@ -50,6 +53,14 @@ def resolve_context(model: BiMamba, context: str | None) -> list[int]:
         msg = f"`context` must be one of {list(model.contexts)}, in which the predictor was trained; found {context!r}."
         raise ValueError(msg)
     return [model.contexts.index(context)]
+
+
+def later_features(adata: AnnData, model: BiMamba) -> tuple[FeatureTable, ...]:
+    """Return the tables of the sources used in training, where ``adata`` still has them as they were."""
+    sources = [source for source in feature_sources(adata) if source in model.encoder.provenance]
+    if set(sources) != set(model.encoder.provenance):
+        return ()
+    return read_features(adata, sources, np.asarray(adata.var_names.isin(model.encoder.genes)))
 
 
 def _renamed(condition: Condition, names: dict[str, str]) -> Condition:
