@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scperturbmamba.engine.config import NetConfig
+from scperturbmamba.engine.scan import EPS
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,13 @@ class LinearHead(nn.Module):
 
     def __init__(self, config: NetConfig, n_genes: int) -> None:
         super().__init__()
-        self.norm = nn.RMSNorm(config.width, eps=1e-5)
+        self.norm = nn.RMSNorm(config.width, eps=EPS)
         self.out = nn.Linear(config.width, 1, bias=False)
         self.bias = nn.Parameter(torch.zeros(n_genes))
 
-    def forward(self, tokens: Tensor) -> Effect:
-        """Read tokens (b, genes, width)."""
-        return Effect(self.out(self.norm(tokens.float())).squeeze(-1) + self.bias)
+    def forward(self, tokens: Tensor, genes: slice = slice(None)) -> Effect:
+        """Read the tokens (b, t, width) of some genes."""
+        return Effect(_normed(tokens.float(), self.norm, self.out).squeeze(-1) + self.bias[genes])
 
 
 class NegativeBinomialHead(nn.Module):
@@ -45,12 +47,18 @@ class NegativeBinomialHead(nn.Module):
 
     def __init__(self, config: NetConfig, log_dispersion: Tensor) -> None:
         super().__init__()
-        self.norm = nn.RMSNorm(config.width, eps=1e-5)
+        self.norm = nn.RMSNorm(config.width, eps=EPS)
         self.out = nn.Linear(config.width, 2, bias=False)
         self.bias = nn.Parameter(torch.zeros(len(log_dispersion)))
         self.log_dispersion = nn.Parameter(log_dispersion.clone())
 
-    def forward(self, tokens: Tensor) -> Effect:
-        """Read tokens (b, genes, width)."""
-        shift, spread = self.out(self.norm(tokens.float())).unbind(-1)
-        return Effect(shift + self.bias, (0.1 * spread + self.log_dispersion).clamp(-4, 8))
+    def forward(self, tokens: Tensor, genes: slice = slice(None)) -> Effect:
+        """Read the tokens (b, t, width) of some genes."""
+        shift, spread = _normed(tokens.float(), self.norm, self.out).unbind(-1)
+        return Effect(shift + self.bias[genes], (0.1 * spread + self.log_dispersion[genes]).clamp(-4, 8))
+
+
+def _normed(tokens: Tensor, norm: nn.RMSNorm, out: nn.Linear) -> Tensor:
+    """Return out(norm(tokens)), dividing by the root mean square last, where few numbers are left."""
+    mean_square = torch.linalg.vector_norm(tokens, dim=-1, keepdim=True).square() / tokens.shape[-1]
+    return F.linear(tokens, out.weight * norm.weight) * torch.rsqrt(mean_square + EPS)

@@ -106,9 +106,16 @@ class Predictor(nn.Module):
 
     def effect(self, sequence: Tensor, conditions: ConditionInputs, visible: Tensor) -> Effect:
         """Return what the mixed sequence (b, 1 + genes, width) says of the conditions."""
-        effect: Effect = self.head(self.mark(sequence[:, 1:], conditions))
-        shift = effect.shift + self.memory(conditions, visible)
-        return Effect(shift * self.scale, effect.log_dispersion)
+        return self.scaled(self.read(sequence[:, 1:], conditions), conditions, visible)
+
+    def read(self, tokens: Tensor, conditions: ConditionInputs, genes: slice = slice(None)) -> Effect:
+        """Return what the head reads off the tokens (b, t, width) of some genes."""
+        effect: Effect = self.head(self.mark(tokens, conditions, genes.start or 0), genes)
+        return effect
+
+    def scaled(self, effect: Effect, conditions: ConditionInputs, visible: Tensor) -> Effect:
+        """Return an effect on all genes with what is known by heart, on the scale of the output."""
+        return Effect((effect.shift + self.memory(conditions, visible)) * self.scale, effect.log_dispersion)
 
     def use_engine(self, engine: Engine) -> None:
         """Choose what scans: ``"auto"``, ``"torch"`` or ``"mamba_ssm"``."""

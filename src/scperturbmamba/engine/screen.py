@@ -12,6 +12,7 @@ Exact, for the network and the gene tokens it was made for; later layers differ 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -44,6 +45,8 @@ class Screener:
         net = self.predictor
         visible = net.condition.visible(conditions)
         tokens = net.condition(conditions, visible)
+        if len(net.conditioned()) == 1 and len(conditions.context.unique()) == 1:
+            return self._by_blocks(conditions, tokens, visible)
         sequence = tokens.new_empty(len(tokens), 1 + net.state.shape[1], net.config.width)
         for context in conditions.context.unique().tolist():
             some = conditions.context == context
@@ -51,6 +54,20 @@ class Screener:
         for layer in net.conditioned()[1:]:
             sequence = layer(sequence, has_condition=True)
         return net.effect(sequence, conditions, visible)
+
+    def _by_blocks(self, conditions: ConditionInputs, tokens: Tensor, visible: Tensor) -> Effect:
+        """Read each block of tokens as soon as it is there, while it is in the cache."""
+        net = self.predictor
+        shifts: list[Tensor] = []
+        log_rs: list[Tensor] = []
+        for start, block in self._first_layer(int(conditions.context[0])).blocks(tokens):
+            first = max(start - 1, 0)  # token 0 is the condition
+            genes = slice(first, start - 1 + block.shape[1])
+            effect = net.read(block[:, start == 0 :], conditions, genes)
+            shifts.append(effect.shift)
+            log_rs += [effect.log_dispersion] if effect.log_dispersion is not None else []
+        log_r = torch.cat(log_rs, dim=1) if log_rs else None
+        return net.scaled(Effect(torch.cat(shifts, dim=1), log_r), conditions, visible)
 
     def _first_layer(self, context: int) -> FirstLayer:
         if self.genes is None:
@@ -71,11 +88,18 @@ class FirstLayer:
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Return the layer's output (b, l, width) for condition tokens (b, width)."""
+        out = tokens.new_empty(len(tokens), 1 + len(self.genes), tokens.shape[1])
+        for start, block in self.blocks(tokens):
+            out[:, start : start + block.shape[1]] = block
+        return out
+
+    def blocks(self, tokens: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Yield where a block of the sequence begins, and the block (b, t, width)."""
         if self.known is None:
             genes = self.genes.expand(len(tokens), -1, -1)
-            out: Tensor = self.layer(torch.cat([tokens[:, None].to(genes.dtype), genes], dim=1), has_condition=True)
-            return out
-        return self.known.complete(tokens)
+            yield 0, self.layer(torch.cat([tokens[:, None].to(genes.dtype), genes], dim=1), has_condition=True)
+        else:
+            yield from self.known.blocks(tokens)
 
 
 @dataclass(frozen=True)
@@ -86,14 +110,14 @@ class Known:
     ----------
     layer, mixer, genes
         What this was made for.
-    y
-        (T, h, p): what the tokens read where the first token is zero.
     C
-        (T, n)
-    reach
-        (T, h): what is left at a token of the state that left the first chunk.
+        (h, T, n): what a token reads, times what is left there of the state that left the first chunk.
     gate
-        (T, h p): SiLU(z).
+        (h, T, 1, p): SiLU(z).
+    base
+        (h, T, 1, p): what the tokens read where the first token is zero, gated.
+    out
+        (h, p, width): scale of the norm, and projection.
     left
         (h, n, p): the state that left the first chunk, where the first token is zero.
     came
@@ -103,10 +127,10 @@ class Known:
     layer: Layer
     mixer: BiMamba2
     genes: Tensor
-    y: Tensor
     C: Tensor
-    reach: Tensor
     gate: Tensor
+    base: Tensor
+    out: Tensor
     left: Tensor
     came: Tensor
 
@@ -119,39 +143,44 @@ class Known:
         _, passed = run(proj, weights, over)
         keep = over.keep[0, 0, 1:-1].cumprod(0)  # (chunks beyond the first but one, h)
         before = torch.cat([torch.ones_like(keep[:1]), keep])[:, :, None]
+        reach = (over.read[0, 0, 1:] * before).transpose(0, 1).flatten(1)  # (h, T)
         z = F.pad(proj[0, CHUNK:, : mixer.inner], (0, 0, 0, -proj.shape[1] % CHUNK))
+        gate = F.silu(z).unflatten(-1, (mixer.heads, -1)).transpose(0, 1)  # (h, T, p)
+        scaled = mixer.out_proj.weight * weights.norm
         return cls(
             layer,
             mixer,
             genes,
-            y=passed.y[0, 1:].transpose(1, 2).flatten(0, 1),
-            C=passed.BC[0, 1:, :, mixer.state :].flatten(0, 1),
-            reach=(over.read[0, 0, 1:] * before).transpose(1, 2).flatten(0, 1),
-            gate=F.silu(z),
+            C=passed.BC[0, 1:, :, mixer.state :].flatten(0, 1) * reach[..., None],
+            gate=gate[:, :, None].contiguous(),
+            base=(passed.y[0, 1:].transpose(0, 1).flatten(1, 2) * gate)[:, :, None],
+            out=scaled.T.unflatten(0, (mixer.heads, -1)).contiguous(),
             left=passed.H[0, 0, 1],
             came=passed.H[1, 0, 1],
         )
 
-    def complete(self, tokens: Tensor) -> Tensor:
-        """Return the layer's output (b, l, width) for condition tokens (b, width)."""
-        out = tokens.new_empty(len(tokens), 1 + len(self.genes), tokens.shape[1])
-        out[:, :CHUNK], left = self._first_chunk(tokens)
-        change = (left - self.left).permute(2, 0, 1, 3).flatten(1)  # (n, b h p)
-        for start in range(0, len(self.genes) + 1 - CHUNK, _TOKENS):
-            stop = min(start + _TOKENS, len(self.genes) + 1 - CHUNK)
-            mixed = self._beyond(slice(start, stop), change, len(tokens))
-            there = slice(CHUNK + start, CHUNK + stop)
-            torch.add(mixed.transpose(0, 1), self.genes[there.start - 1 : there.stop - 1], out=out[:, there])
-        return out
+    def blocks(self, tokens: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Yield where a block of the sequence begins, and the layer's output (b, t, width)."""
+        first, left = self._first_chunk(tokens)
+        yield 0, first
+        change = (left - self.left).permute(1, 2, 0, 3).flatten(2)  # (h, n, b p)
+        beyond = len(self.genes) + 1 - CHUNK
+        for start in range(0, beyond, _TOKENS):
+            some = slice(start, min(start + _TOKENS, beyond))
+            genes = self.genes[CHUNK - 1 + some.start : CHUNK - 1 + some.stop]
+            yield CHUNK + start, self._beyond(some, change, len(tokens)).add_(genes[:, None]).transpose(0, 1)
 
     def _beyond(self, some: slice, change: Tensor, b: int) -> Tensor:
         """Return what the mixer says of some tokens beyond the first chunk, (t, b, width)."""
-        y = (self.C[some] @ change).unflatten(1, (b, self.mixer.heads, -1))  # (t, b, h, p)
-        y = y.mul_(self.reach[some][:, None, :, None]).add_(self.y[some][:, None]).flatten(2)
-        y = y.mul_(self.gate[some][:, None])
-        root = torch.linalg.vector_norm(y, dim=-1, keepdim=True).square_().div_(y.shape[-1]).add_(EPS).rsqrt_()
-        mixed: Tensor = self.mixer.out_proj(y.mul_(root).mul_(self.mixer.norm.weight))
-        return mixed
+        rows = (some.stop - some.start) * b
+        mixed, squares = change.new_zeros(rows, self.out.shape[-1]), change.new_zeros(rows, 1)
+        for h in range(self.mixer.heads):
+            y = (self.C[h, some] @ change[h]).unflatten(1, (b, -1))  # (t, b, p)
+            y = torch.addcmul(self.base[h, some], y, self.gate[h, some], out=y).flatten(0, 1)
+            squares += torch.linalg.vector_norm(y, dim=-1, keepdim=True).square_()
+            mixed.addmm_(y, self.out[h])
+        root = squares.div_(self.mixer.inner).add_(EPS).rsqrt_()
+        return mixed.mul_(root).unflatten(0, (-1, b))
 
     def _first_chunk(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return the layer's output (b, q, width), and the state (b, h, n, p) that leaves to the right."""

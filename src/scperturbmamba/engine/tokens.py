@@ -179,11 +179,14 @@ class TargetMark(nn.Module):
         super().__init__()
         self.mark = nn.Embedding(n_kinds, config.width)
 
-    def forward(self, tokens: Tensor, conditions: ConditionInputs) -> Tensor:
-        """Add the marks to tokens (b, genes, width)."""
-        row, part = torch.nonzero(conditions.present & (conditions.place >= 0), as_tuple=True)
+    def forward(self, tokens: Tensor, conditions: ConditionInputs, first: int = 0) -> Tensor:
+        """Add the marks to the tokens (b, t, width) of genes from a first one on."""
+        place = conditions.place - first
+        row, part = torch.nonzero(conditions.present & (place >= 0) & (place < tokens.shape[1]), as_tuple=True)
+        if not len(row):
+            return tokens
         marks = self.mark(conditions.kind[row, part]).to(tokens.dtype)
-        return tokens.index_put((row, conditions.place[row, part]), marks, accumulate=True)
+        return tokens.index_put((row, place[row, part]), marks, accumulate=True)
 
 
 def _mlp(n_in: int, n_hidden: int, n_out: int) -> nn.Module:
