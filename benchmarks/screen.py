@@ -30,7 +30,7 @@ WIDE = {"width": 128, "state": 64, "head_width": 128}
 def first_layer(n_genes: int, *, rounds: int) -> list[Row]:
     """One layer at width 128: run in full, and from the cache."""
     layer = Layer(NetConfig(**WIDE), n_genes + 1)
-    genes, tokens = torch.randn(n_genes, 128), torch.randn(8, 128)
+    genes, tokens = torch.randn(n_genes, 128), torch.randn(14, 128)
     first = FirstLayer(layer, genes)
 
     def in_full() -> Tensor:
@@ -72,7 +72,7 @@ def conditions(first: int, last: int) -> ConditionInputs:
 
 def whole(name: str, n_genes: int, limit: float | None, *, full: bool, **net: int) -> Row:
     """A screen of every gene; ``limit`` in minutes."""
-    screener, batch = Screener(network(n_genes, **net)), 8
+    screener, batch = Screener(network(n_genes, **net)), 14
     screener(conditions(0, batch))  # what is shared
     n = n_genes if full else 4 * batch
     start = time.process_time()

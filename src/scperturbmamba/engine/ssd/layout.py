@@ -137,13 +137,17 @@ class Layout:
         """Return the place (rows, chunks, h, n, p) of what chunks give to direction d."""
         return H[d, part.rows, part.chunks.start + 1 - d : part.chunks.stop + 1 - d]
 
+    def travel(self, H: Tensor, d: int, part: Part, keep: Tensor) -> None:
+        """Add to what each chunk gives to direction d what it keeps of the state that arrived; keep (b, c, h).
 
-def travel(H: Tensor, keep: Tensor) -> None:
-    """Add to what each chunk gives what is left of the state that arrived at it, a hop per chunk and direction."""
-    right, left = H[0].unbind(1), H[1].unbind(1)
-    keep_right, keep_left = (one[..., None, None].unbind(1) for one in keep)
-    last = len(keep_right) - 1
-    for k in range(1, last):
-        right[k + 1].addcmul_(right[k], keep_right[k])
-    for k in range(last - 1, 0, -1):
-        left[k].addcmul_(left[k + 1], keep_left[k])
+        A hop per chunk, while the states are in the cache; parts come in the order of the direction.
+        """
+        first, last = part.chunks.start, part.chunks.stop
+        states = H[d, part.rows, first : last + 1].unbind(1)
+        kept = keep[part.rows, first:last, :, None, None].unbind(1)
+        if d == 0:
+            for k in range(0 if first else 1, last - first):
+                states[k + 1].addcmul_(states[k], kept[k])
+        else:
+            for k in reversed(range(last - first - (last == self.c))):
+                states[k].addcmul_(states[k + 1], kept[k])

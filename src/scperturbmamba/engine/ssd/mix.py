@@ -12,7 +12,7 @@ from scperturbmamba.engine.ssd.convolution import Convolution
 from scperturbmamba.engine.ssd.edges import Edges
 from scperturbmamba.engine.ssd.gate import gate, gate_backward
 from scperturbmamba.engine.ssd.inside import Inside
-from scperturbmamba.engine.ssd.layout import Layout, Part, travel
+from scperturbmamba.engine.ssd.layout import Layout, Part
 
 
 class Passed(NamedTuple):
@@ -46,29 +46,26 @@ def mix(proj: Tensor, weights: Weights, over: Edges) -> Tensor:
 
 
 def run(proj: Tensor, weights: Weights, over: Edges) -> tuple[Tensor, Passed]:
-    """Do what :func:`mix` does, without a gradient; two sweeps: what chunks hand on, then what tokens read."""
+    """Do what :func:`mix` does, without a gradient, in two sweeps."""
     lay, z, source = _read(proj, weights, over)
     convolution = Convolution(lay, source, weights.taps, weights.bias)
     x, y = (lay.new(lay.b, lay.c, lay.h, lay.q, lay.p) for _ in range(2))
     BC, H = lay.new(lay.b, lay.c, lay.q, 2 * lay.n), lay.new_states()
 
-    # 1. What each chunk hands on: (write B)^T x, (n, q) @ (q, p).
+    # 1. Left to right: x, B and C, and the state that travels right.
     for part in lay.parts():
-        x_, BC_ = lay.of(x, part), lay.of(BC, part)
-        convolution.activate(part, x_, BC_)
-        for d, written in enumerate(_by_head(lay, BC_[..., : lay.n], lay.both(over.write, part))):
-            _hand_on(lay, written.mT, x_, lay.leaving(H, d, part))
+        convolution.activate(part, lay.of(x, part), lay.of(BC, part))
+        _hand_on(lay, 0, part, (x, BC[..., : lay.n]), over.write, H, over.keep)
 
-    # 2. States travel.
-    travel(H, over.keep)
-
-    # 3. y = (M + D) x + (read C) H, then gate and norm.
+    # 2. Right to left: the state that travels left, y = (M + D) x + (read C) H, then gate and norm.
     out, root = lay.new(*z.shape), lay.new(*z.shape[:2], fine=True)
-    for part in lay.parts():
+    for part in reversed(lay.parts()):
+        _hand_on(lay, 1, part, (x, BC[..., : lay.n]), over.write, H, over.keep)
         x_, y_, (B, C) = lay.of(x, part), lay.of(y, part), lay.of(BC, part).split(lay.n, dim=-1)
         M = Inside(lay, B, C, lay.both(over.decay, part), lay.both(over.dt, part)).matrix(weights.D)
         _product(M, x_, out=y_)
-        for d, reader in enumerate(_by_head(lay, C, lay.both(over.read, part))):
+        for d in (0, 1):
+            reader = _by_head(lay, C, lay.of(over.read[d], part))
             _add_product(y_, reader, lay.arriving("arrived", H, d, part))
         at = part.rows, part.tokens
         out[at], root[at] = gate(lay, lay.heads_to_tokens("y", y_, part), z[at], weights.norm)
@@ -97,22 +94,20 @@ class _Mix(torch.autograd.Function):
         d_z, d_source = d_proj[..., : z.shape[-1]], d_proj[..., z.shape[-1] :]
         d_weights, d_over = Weights(*map(torch.zeros_like, weights)), Edges(*map(torch.empty_like, over))
         dy, dH = torch.empty_like(y), lay.new_states()
+        read, keep = over.read.flip(0), over.keep.flip(0)  # gradients of states travel the other way
 
-        # 1. Back through norm and gate; what each chunk asks of the states that arrive: (read C)^T dy.
-        for part in lay.parts():
-            at, dy_, C = (part.rows, part.tokens), lay.of(dy, part), lay.of(BC, part)[..., lay.n :]
+        # 1. Right to left: back through norm and gate; gradients of the states that travelled right travel left.
+        for part in reversed(lay.parts()):
+            at, dy_ = (part.rows, part.tokens), lay.of(dy, part)
             y_ = lay.heads_to_tokens("y", lay.of(y, part), part)
             d_y, d_z[at], d_norm = gate_backward(lay, grads[0][at], y_, z[at], weights.norm, root[at])
             d_weights.norm.add_(d_norm)
             lay.to_heads(d_y, out=dy_)
-            for d, reader in enumerate(_by_head(lay, C, lay.both(over.read, part))):
-                _hand_on(lay, reader.mT, dy_, lay.leaving(dH, 1 - d, part))
+            _hand_on(lay, 1, part, (dy, BC[..., lay.n :]), read, dH, keep)
 
-        # 2. Gradients of states travel the other way.
-        travel(dH, over.keep.flip(0))
-
-        # 3. Back through M, through the states, and through the convolution.
+        # 2. Left to right: gradients of the others; back through M, through the states, and through the convolution.
         for part in lay.parts():
+            _hand_on(lay, 0, part, (dy, BC[..., lay.n :]), read, dH, keep)
             x_, dy_, (B, C) = lay.of(x, part), lay.of(dy, part), lay.of(BC, part).split(lay.n, dim=-1)
             inside = Inside(lay, B, C, lay.both(over.decay, part), lay.both(over.dt, part))
             dx = _product(inside.matrix(weights.D).mT, dy_, out=lay.room("dx", *x_.shape, fast=True))
@@ -149,10 +144,10 @@ def _through_states(
     read, write = lay.both(over.read, part), lay.both(over.write, part)
     d_scaled = lay.room("d_scaled", *x.shape[:3], lay.n, fast=True)
     spare = lay.room("through", *d_scaled.shape)
-    for d, written in enumerate(_by_head(lay, B, write)):
+    for d in (0, 1):
         arrived = lay.arriving("arrived", H, d, part)
         asked = lay.arriving("asked", dH, 1 - d, part)  # the gradient of what the chunk handed on
-        _add_product(dx, written, asked)
+        _add_product(dx, _by_head(lay, B, write[d]), asked)
         for one, other, value, scale, into, d_value in (
             (x, asked, B, write[d], d_over.write[d], d_B),
             (dy, arrived, C, read[d], d_over.read[d], d_C),
@@ -171,7 +166,7 @@ def _read(proj: Tensor, weights: Weights, over: Edges) -> tuple[Layout, Tensor, 
 
 
 def _by_head(lay: Layout, value: Tensor, scale: Tensor) -> Tensor:
-    """Return B or C (s, q, n) times a scale (2, s, h, q) per direction and head, (2, s, h, q, n), as a factor."""
+    """Return B or C (s, q, n) times a scale per head (s, h, q), (s, h, q, n), as a factor."""
     room = lay.room("scaled", *scale.shape, lay.n)
     return lay.factor("scaled", torch.mul(value[:, None], scale[..., None], out=room))
 
@@ -187,10 +182,20 @@ def _add_product(room: Tensor, one: Tensor, other: Tensor) -> None:
     room.flatten(0, 1).baddbmm_(one.flatten(0, 1), other.flatten(0, 1))
 
 
-def _hand_on(lay: Layout, one: Tensor, other: Tensor, place: Tensor) -> None:
-    """Put one @ other (s, h, n, p) at its place (rows, chunks, h, n, p)."""
-    if len(place) == 1 and place.dtype == one.dtype:
-        _product(one, other, out=place[0])
+def _hand_on(
+    lay: Layout, d: int, part: Part, pair: tuple[Tensor, Tensor], scale: Tensor, H: Tensor, keep: Tensor
+) -> None:
+    """Give what the chunks of a part say to direction d, and let it travel: (scale B)^T x, (n, q) @ (q, p).
+
+    For a pair x (b, c, h, q, p) and B (b, c, q, n); scale (2, b, c, h, q) and keep (2, b, c, h) are those of both
+    directions. With dy and C it is the gradient of a state.
+    """
+    x, B = (lay.of(one, part) for one in pair)
+    scaled = _by_head(lay, B, lay.of(scale[d], part)).mT
+    place = lay.leaving(H, d, part)
+    if len(place) == 1 and place.dtype == x.dtype:
+        _product(scaled, x, out=place[0])
     else:
-        room = lay.room("given", len(one), lay.h, lay.n, lay.p, fast=True)
-        place.copy_(_product(one, other, out=room).view(place.shape))
+        room = lay.room("given", len(x), lay.h, lay.n, lay.p, fast=True)
+        place.copy_(_product(scaled, x, out=room).view(place.shape))
+    lay.travel(H, d, part, keep[d])
