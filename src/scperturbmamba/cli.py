@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,8 +23,8 @@ def demo(
     library_size: Annotated[
         str | None, typer.Option(help="Column of obs with UMIs over the full transcriptome, for a gene panel.")
     ] = None,
-    head: Annotated[str, typer.Option(help="linear or nb.")] = "linear",
-    epochs: Annotated[int, typer.Option(help="At most so many epochs.")] = 150,
+    head: Annotated[Literal["linear", "nb"], typer.Option(help="What the network predicts.")] = "linear",
+    epochs: Annotated[int, typer.Option(min=1, help="At most so many epochs.")] = 150,
 ) -> None:
     """Run the whole journey: clean, describe genes, train, predict held-out conditions, compare with baselines."""
     from scperturbmamba._journey import Journey

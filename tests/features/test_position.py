@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scperturbmamba.features.genome import LENGTHS, UNKNOWN
-from scperturbmamba.features.position import fourier, genome_order, position_table, relative_locus
+from scperturbmamba.features.position import fourier, position_table, relative_locus
 
 
 def test_the_locus_is_start_over_chromosome_length():
@@ -31,22 +31,6 @@ def test_a_gene_without_a_place_is_zero_but_for_its_code():
     assert table.loc["B"].tolist() == [24, 0, 0, 0, 0, 0, 0]
     assert table.loc["A", "known"] == 1 and table.loc["A", "cos_0"] > 0.99
     assert table.dtypes.eq(np.float32).all()
-
-
-def test_genes_sort_by_chromosome_then_place_and_strangers_stay_last_in_their_order():
-    chromosome = np.array([24, 22, 0, 24, 0, 1])
-    locus = np.array([0.0, 0.1, 0.9, 0.0, 0.2, 0.5])
-    assert genome_order(chromosome, locus).tolist() == [4, 2, 5, 1, 0, 3]
-
-
-@given(st.lists(st.tuples(st.integers(0, 24), st.floats(0, 1)), max_size=40))
-def test_the_order_is_a_stable_permutation_along_the_genome(places):
-    chromosome = np.array([code for code, _ in places], dtype=np.int64)
-    locus = np.array([place for _, place in places], dtype=np.float64)
-    order = genome_order(chromosome, locus)
-    assert sorted(order.tolist()) == list(range(len(places)))
-    keys = [(chromosome[row], locus[row], row) for row in order]
-    assert keys == sorted(keys)
 
 
 @given(st.integers(0, 23), st.floats(0, 1))

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,12 @@ class Training(lightning.LightningModule):
     def fingerprint(self) -> str:
         """Return a hash of the data and settings that decide the numbers."""
         settings = [self.net.config.model_dump_json(), self.config.model_dump_json(exclude={"folder", "devices"})]
-        text = "|".join([*settings, str(self.random_state), *self.task.labels])
-        return hashlib.sha256(text.encode() + self.task.delta.numpy().tobytes()).hexdigest()
+        digest = hashlib.sha256("|".join([*settings, str(self.random_state), *self.task.labels]).encode())
+        task, genes = self.task, self.net.genes
+        given = [getattr(task.conditions, one.name) for one in fields(task.conditions)]
+        for value in (*given, task.delta, task.train, task.val, genes.chromosome, genes.locus, genes.features):
+            digest.update(value.detach().cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     def _effect(self, net: torch.nn.Module, rows: Tensor) -> tuple[Effect, Tensor]:
         """Return what a network says of some rows, and their contexts."""

@@ -8,7 +8,7 @@ from torch import nn
 
 
 def by_decay(net: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Return parameters without and with weight decay: only the matrices of mixers and gene tokens decay."""
+    """Return parameters without and with weight decay: only the matrices of mixers, gene tokens and head decay."""
     free: list[nn.Parameter] = []
     decayed: list[nn.Parameter] = []
     for name, parameter in net.named_parameters():

@@ -65,18 +65,5 @@ def fourier(locus: NDArray[np.floating], n_frequencies: int) -> NDArray[np.float
     return np.stack([np.sin(angle), np.cos(angle)], axis=2).reshape(len(angle), 2 * n_frequencies)
 
 
-def genome_order(chromosome: NDArray[np.integer], locus: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Return the permutation that sorts genes along the genome; genes of no known place stay last, in their order.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from scperturbmamba.features.position import genome_order
-    >>> genome_order(np.array([24, 1, 0, 1]), np.array([0.0, 0.9, 0.5, 0.2])).tolist()
-    [2, 3, 1, 0]
-    """
-    return np.lexsort((np.asarray(locus), np.asarray(chromosome)))
-
-
 def _wave_names(n_frequencies: int) -> list[str]:
     return [f"{wave}_{number}" for number in range(n_frequencies) for wave in ("sin", "cos")]

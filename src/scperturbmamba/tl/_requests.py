@@ -56,11 +56,20 @@ def resolve_context(model: BiMamba, context: str | None) -> list[int]:
 
 
 def later_features(adata: AnnData, model: BiMamba) -> tuple[FeatureTable, ...]:
-    """Return the tables of the sources used in training, where ``adata`` still has them as they were."""
+    """Return the tables of the sources used in training, where ``adata`` still has them, made of the same inputs."""
     sources = [source for source in feature_sources(adata) if source in model.encoder.provenance]
     if set(sources) != set(model.encoder.provenance):
         return ()
-    return read_features(adata, sources, np.asarray(adata.var_names.isin(model.encoder.genes)))
+    tables = read_features(adata, sources, np.asarray(adata.var_names.isin(model.encoder.genes)))
+    other = [table.source for table in tables if table.provenance != model.encoder.provenance[table.source]]
+    if other:
+        text = (
+            f"the gene features {other} in `adata` were made of other inputs than those of the training, so genes that "
+            "only they describe stay unknown. Make them again of the same files, or train again."
+        )
+        warnings.warn(text, UserWarning, stacklevel=3)
+        return ()
+    return tables
 
 
 def _renamed(condition: Condition, names: dict[str, str]) -> Condition:
