@@ -74,7 +74,7 @@ def effect(
     ax.set_yticks(y, predicted.var_names[top], fontstyle="italic")
     dress(ax, xlabel="change of log-normalised expression", title=name)
     if truth is not None:
-        legend(ax, "lower right" if truth[top[0]] < 0 else "lower left")
+        legend(ax, "lower right" if truth[top].max() > -truth[top].min() else "lower left")  # the side with room
     return ax
 
 
