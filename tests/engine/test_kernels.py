@@ -132,6 +132,15 @@ def test_the_kernel_path_gives_the_values_and_gradients_of_the_torch_path(monkey
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * float(other.detach().abs().max()))
 
 
+def test_the_kernel_path_in_half_precision_is_within_a_hundredth_of_the_torch_path(monkeypatch):
+    monkeypatch.setattr(kernels, "load_kernel", lambda: stand_in)
+    proj, weights, dt, A = mixer_inputs(150, h=2, p=32, n=32)
+    expected = mix(proj, weights, dt, A)
+    found = mix(proj.bfloat16().as_subclass(OnGpu), weights, dt, A).as_subclass(torch.Tensor)
+    assert found.dtype == torch.bfloat16
+    assert float((found.float() - expected).norm() / expected.norm()) < 1e-2
+
+
 def test_without_a_gpu_the_torch_scan_runs_and_the_kernels_are_not_even_looked_for(monkeypatch, caplog):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(kernels, "import_module", lambda name: pytest.fail("looked for"))

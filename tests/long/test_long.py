@@ -18,6 +18,8 @@ import scperturbmamba as spm
 from scperturbmamba.data.conditions import Condition
 from scperturbmamba.engine.config import NetConfig
 from scperturbmamba.engine.predictor import Predictor, Sizes
+from scperturbmamba.engine.scan import Weights, mix_with, scan_sequential
+from scperturbmamba.engine.ssd import edges, mix
 from scperturbmamba.engine.tokens import ConditionInputs, GeneInputs
 
 pytestmark = pytest.mark.slow
@@ -130,3 +132,26 @@ def test_any_column_of_labels_is_read_or_refused_by_name(labels):
     else:
         for label in adata.obs["perturbation"].cat.categories:
             assert Condition.parse(label).label == label
+
+
+def test_at_full_length_the_fast_form_is_the_definition_in_values_and_gradients():
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    length, h, p, n = 18_001, 1, 2, 2
+    weights = Weights(normal(h * p + 2 * n, 3), normal(h * p + 2 * n), normal(h), normal(h * p))
+    steps, rates = torch.nn.functional.softplus(normal(1, length, 2, h) - 4), -torch.exp(normal(2, h) - 3)
+    proj, weight = normal(1, length, 2 * h * p + 2 * n), normal(1, length, h * p)
+    results = []
+    for form in ("fast", "definition"):
+        leaves = [one.clone().requires_grad_() for one in (proj, *weights, steps, rates)]
+        own, dt, A = Weights(*leaves[1:5]), *leaves[5:]
+        if form == "fast":
+            y = mix(leaves[0], own, edges(dt, A))
+        else:
+            y = mix_with(scan_sequential, leaves[0], own, dt, A)
+        results.append([y.detach(), *torch.autograd.grad((y * weight).sum(), leaves)])
+    for found, expected in zip(*results):
+        assert float((found - expected).abs().max() / expected.abs().max()) <= 1e-12

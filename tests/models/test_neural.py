@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from scperturbmamba.data.conditions import Condition
+from scperturbmamba.engine import mixers
 from scperturbmamba.engine.config import NetConfig, TrainConfig
+from scperturbmamba.engine.scan import mix_with, scan_sequential
 from scperturbmamba.models.neural import BiMamba
 
 torch.set_num_threads(1)
@@ -146,3 +148,17 @@ def test_training_says_nothing_on_the_console(bundle, capsys, caplog):
         fitted(bundle, epochs=1)
     assert capsys.readouterr() == ("", "")
     assert not caplog.records
+
+
+@pytest.mark.parametrize("head", ["linear", "nb"])
+def test_what_was_trained_on_one_engine_predicts_on_the_other(make_bundle, monkeypatch, head):
+    def by_steps(proj, weights, dt, A, *, engine):
+        return mix_with(scan_sequential, proj, weights, dt, A)
+
+    here = fitted(make_bundle(cells=head == "nb"), head=head)
+    with monkeypatch.context() as patch:
+        patch.setattr(mixers, "mix", by_steps)
+        there = fitted(make_bundle(cells=head == "nb"), head=head)
+        moved = here.predict(asked(*LABELS))
+    np.testing.assert_allclose(moved, here.predict(asked(*LABELS)), atol=1e-5)
+    np.testing.assert_allclose(there.predict(asked(*LABELS)), moved, atol=1e-3)  # and the trainings were one
