@@ -263,6 +263,7 @@ READERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "pl.scores": lambda world: spm.pl.scores(world["predicted"]),
     "pp.detect_columns": lambda world: spm.pp.detect_columns(world["adata"]),
     "pp.pseudobulk": lambda world: spm.pp.pseudobulk(world["adata"]),
+    "tl.screen": lambda world: spm.tl.screen(world["adata"], world["predicted"].obs_names[0]),
     "tl.predict": lambda world: spm.tl.predict(world["adata"], world["predicted"].obs_names[0]),
 }
 

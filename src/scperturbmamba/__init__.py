@@ -15,9 +15,10 @@ from scperturbmamba._settings import settings
 
 if TYPE_CHECKING:
     from scperturbmamba import datasets, get, metrics, pl, pp, tl
+    from scperturbmamba.tl._engine import describe_engine
 
 __version__ = version("scperturbmamba")
-__all__ = ["datasets", "get", "metrics", "pl", "pp", "settings", "tl"]
+__all__ = ["datasets", "describe_engine", "get", "metrics", "pl", "pp", "settings", "tl"]
 
 _ROOMS = frozenset({"datasets", "get", "metrics", "pl", "pp", "tl"})
 
@@ -25,7 +26,9 @@ _ROOMS = frozenset({"datasets", "get", "metrics", "pl", "pp", "tl"})
 def __getattr__(name: str) -> Any:
     if name in _ROOMS:
         return import_module(f"scperturbmamba.{name}")
-    msg = f"module 'scperturbmamba' has no attribute {name!r}. Its rooms: {', '.join(__all__)}."
+    if name == "describe_engine":
+        return import_module("scperturbmamba.tl._engine").describe_engine
+    msg = f"module 'scperturbmamba' has no attribute {name!r}. It has: {', '.join(__all__)}."
     raise AttributeError(msg)
 
 

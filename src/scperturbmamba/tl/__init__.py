@@ -1,7 +1,6 @@
 """Train, predict, evaluate."""
 
 from scperturbmamba.tl._benchmark import benchmark
-from scperturbmamba.tl._engine import describe_engine
 from scperturbmamba.tl._evaluate import evaluate
 from scperturbmamba.tl._gene_features import gene_features
 from scperturbmamba.tl._predict import predict
@@ -11,7 +10,6 @@ from scperturbmamba.tl._train import train_predictor
 
 __all__ = [
     "benchmark",
-    "describe_engine",
     "evaluate",
     "gene_features",
     "load_predictor",

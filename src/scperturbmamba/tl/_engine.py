@@ -16,7 +16,7 @@ def describe_engine() -> str:
     --------
     >>> import scperturbmamba as spm
     >>> spm.settings.engine = "torch"
-    >>> spm.tl.describe_engine()
+    >>> spm.describe_engine()
     'torch scan, as `spm.settings.engine` asks'
     >>> spm.settings.engine = "auto"
     """
