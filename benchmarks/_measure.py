@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+TOLD = "none, told"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -84,7 +86,9 @@ def markdown(rows: list[Row], title: str) -> str:
     """Return the rows as a table."""
     said = {True: "holds", False: "**missed**", None: "n/a"}
     lines = [f"## {title}", "", f"{machine()}", "", "| | target | measured | |", "|---|---|---|---|"]
-    lines += [f"| {row.name} | {row.target} | {row.measured} | {said[row.holds]} |" for row in rows]
+    for row in rows:
+        verdict = "" if row.target == TOLD else said[row.holds]
+        lines.append(f"| {row.name} | {row.target} | {row.measured} | {verdict} |")
     notes = [f"- {row.name}: {row.note}" for row in rows if row.note]
     return "\n".join([*lines, "", *notes]) + "\n"
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import torch
-from _measure import Row, interleaved, report
+from _measure import TOLD, Row, interleaved, report
 from torch import Tensor
 
 import scperturbmamba as spm
@@ -82,7 +82,7 @@ def whole(name: str, n_genes: int, limit: float | None, *, full: bool, **net: in
                 file.write(screener(conditions(first, min(first + batch, n))).shift.numpy())
     minutes = (time.process_time() - start) / n * n_genes / 60
     how = "all of them run and written" if full else f"{n} run and written, multiplied"
-    target = "told" if limit is None else f"≤ {limit:g} min"
+    target = TOLD if limit is None else f"≤ {limit:g} min"
     found = f"{minutes:.1f} min ({minutes * 6e4 / n_genes:.0f} ms each; {how})"
     return Row(f"{n_genes:,} × {n_genes:,}, {name}", target, found, limit is None or minutes <= limit)
 
