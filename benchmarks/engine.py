@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from _measure import TOLD, Row, cpu_flags, has_bf16, in_fresh_process, interleaved, peak_mb, report
 from _minimal import BothWays
@@ -116,11 +116,13 @@ def exact(*, quick: bool) -> list[Row]:
         ("float32", torch.float32, (5e-6, 1e-5)),
         ("bf16 products", torch.bfloat16, (5e-3, 2e-2)),
     ):
-        errors = compare(given, fast, dtype)
+        draws = np.array([compare(given, fast, dtype, seed=seed) for seed in range(5)])
+        errors = np.median(draws, axis=0).tolist()
         found = f"values {errors[0]:.1e}, gradients {max(errors[1:]):.1e}"
+        note = f"the worst of its gradients, median of five random losses; the worst of all five {draws.max():.1e}"
         target = f"≤ {limits[0]:.0e}, ≤ {limits[1]:.0e}"
         holds = errors[0] <= limits[0] and max(errors[1:]) <= limits[1]
-        rows.append(Row(f"{name} against float64, {length:,} tokens (relative L2)", target, found, holds))
+        rows.append(Row(f"{name} against float64, {length:,} tokens (relative L2)", target, found, holds, note))
     return rows
 
 
@@ -146,12 +148,13 @@ def mix_with_definition(proj: Tensor, *rest: Tensor) -> Tensor:
     return mix_with(scan_sequential, proj, Weights(*rest[:4]), *rest[4:])
 
 
-def compare(given: list[Tensor], oracle: Callable[..., Tensor], dtype: torch.dtype) -> list[float]:
+def compare(given: list[Tensor], oracle: Callable[..., Tensor], dtype: torch.dtype, seed: int = 0) -> list[float]:
     """Return the relative errors of the values and of each gradient of the fast form in a dtype."""
     fine = dtype if dtype == torch.float64 else torch.float32
     given = [given[0].to(dtype).double(), *given[1:]]
     cast = [given[0].to(dtype), *(one.to(fine) for one in given[1:])]
-    weight = torch.randn(given[0].shape[0], given[0].shape[1], len(given[4]), dtype=torch.float64)
+    shape, generator = (*given[0].shape[:2], len(given[4])), torch.Generator().manual_seed(seed)
+    weight = torch.randn(shape, generator=generator, dtype=torch.float64)
     found, expected = (
         (call, [one.clone().requires_grad_() for one in xs]) for call, xs in ((fast, cast), (oracle, given))
     )
@@ -206,12 +209,9 @@ def wide(*, rounds: int) -> list[Row]:
 
 
 def against_transformer() -> list[Row]:
-    """One pass: attention at 18,048 tokens takes its time."""
-    ms = interleaved({"ours": step(Ours())}, rounds=2)
-    net = step(transformer())
-    start = time.process_time()
-    net()
-    return [ratio("against a transformer, float32", (time.process_time() - start) * 1e3 / ms["ours"], 20)]
+    """One round after one that warms up: attention at 18,048 tokens takes its time."""
+    ms = interleaved({"ours": step(Ours()), "transformer": step(transformer())}, rounds=1)
+    return [ratio("against a transformer, float32", ms["transformer"] / ms["ours"], 20)]
 
 
 def two_threads(*, rounds: int) -> list[Row]:
