@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
 import platform
@@ -67,19 +68,34 @@ def has_bf16() -> bool:
 
 def cpu_flags() -> str:
     """Return the flags of the CPU as the kernel lists them."""
+    return _cpu("flags") or ""
+
+
+def _cpu(field: str) -> str | None:
+    """Return what the kernel says of the first CPU."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(":", 1)[1] for line in lines if line.startswith("flags")), "")
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(field)), None)
 
 
-def report(rows: list[Row], *, title: str, json_file: Path | None, page: Path | None) -> None:
+def options(description: str | None, **flags: str) -> argparse.Namespace:
+    """Read the command line: flags of the benchmark, and where its rows go."""
+    parser = argparse.ArgumentParser(description=description)
+    for name, text in flags.items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
+    parser.add_argument("--json", type=Path, help="write the rows here")
+    parser.add_argument("--page", type=Path, help="write a table for the docs here")
+    return parser.parse_args()
+
+
+def report(rows: list[Row], given: argparse.Namespace, *, title: str) -> None:
     """Print the rows and write what was asked for."""
     for row in rows:
         print(row, flush=True)
-    if json_file:
-        json_file.write_text(json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=1))
-    if page:
-        page.write_text(markdown(rows, title))
+    if given.json:
+        given.json.write_text(json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=1))
+    if given.page:
+        given.page.write_text(markdown(rows, title))
 
 
 def markdown(rows: list[Row], title: str) -> str:
@@ -97,6 +113,5 @@ def machine() -> str:
     """Name the machine in a line."""
     import torch
 
-    info = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    name = next((line.split(":", 1)[1].strip() for line in info if line.startswith("model name")), platform.processor())
+    name = _cpu("model name") or platform.processor()
     return f"{name}, one thread unless said, torch {torch.__version__}"

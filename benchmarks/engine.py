@@ -6,14 +6,12 @@ width 128, state 64, heads of 128, 2 layers, 18,048 tokens, unless a row says ot
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
-from _measure import TOLD, Row, cpu_flags, has_bf16, in_fresh_process, interleaved, peak_mb, report
+from _measure import TOLD, Row, cpu_flags, has_bf16, in_fresh_process, interleaved, options, peak_mb, report
 from _minimal import BothWays
 from torch import Tensor, nn
 
@@ -281,26 +279,22 @@ def ratio(name: str, value: float, least: float) -> Row:
 
 
 def missing(name: str) -> Row:
-    return Row(name, "", "n/a", None, f"the CPU has no avx512_bf16; its flags:{cpu_flags()}")
+    return Row(name, "", "n/a", None, f"the CPU has no avx512_bf16; its flags: {cpu_flags()}")
 
 
 def main() -> None:
     """Run every row."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="exactness only, on shorter sequences")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--page", type=Path)
-    options = parser.parse_args()
+    given = options(__doc__, quick="exactness only, on shorter sequences")
     torch.set_num_threads(1)
     spm.settings.keep_memory()
-    rows = exact(quick=options.quick)
-    if not options.quick:
+    rows = exact(quick=given.quick)
+    if not given.quick:
         rows += speed(rounds=3) + wide(rounds=3) + against_transformer() + two_threads(rounds=3)
         rows += growth(rounds=2) + memory()
     gpu = torch.cuda.is_available()
     note = "" if gpu else "no GPU here; the kernel path is tested through a stand-in of the pinned signature"
     rows.append(Row("GPU: tokens per second, share of the bf16 peak", TOLD, "n/a", None, note))
-    report(rows, title="The engine", json_file=options.json, page=options.page)
+    report(rows, given, title="The engine")
 
 
 if __name__ == "__main__":

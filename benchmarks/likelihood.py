@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import argparse
 import time
-from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
 import torch
-from _measure import Row, interleaved, report
+from _measure import Row, interleaved, options, report
 from torch import Tensor
 
 from scperturbmamba.data.bundle import Cells
@@ -100,16 +98,12 @@ def making(n_cells: int, n_genes: int, *, per_condition: int) -> Row:
 
 def main() -> None:
     """Run every row."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer genes, fewer rounds")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--page", type=Path)
-    options = parser.parse_args()
+    given = options(__doc__, quick="fewer genes, fewer rounds")
     torch.set_num_threads(1)
-    n_genes = 2_000 if options.quick else 18_000
-    rows = against_dense(1_000, n_genes, rounds=1 if options.quick else 5)
+    n_genes = 2_000 if given.quick else 18_000
+    rows = against_dense(1_000, n_genes, rounds=1 if given.quick else 5)
     rows += [making(1_000, n_genes, per_condition=n) for n in (1_000, 100)]
-    report(rows, title="The likelihood of all cells", json_file=options.json, page=options.page)
+    report(rows, given, title="The likelihood of all cells")
 
 
 if __name__ == "__main__":

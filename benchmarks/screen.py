@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from pathlib import Path
 
 import torch
-from _measure import TOLD, Row, interleaved, report
+from _measure import TOLD, Row, interleaved, options, report
 from torch import Tensor
 
 import scperturbmamba as spm
@@ -89,23 +88,18 @@ def whole(name: str, n_genes: int, limit: float | None, *, full: bool, **net: in
 
 def main() -> None:
     """Run every row."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer genes")
-    parser.add_argument("--full", action="store_true", help="run every perturbation of the timed screen")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--page", type=Path)
-    options = parser.parse_args()
+    given = options(__doc__, quick="fewer genes", full="run every perturbation of the timed screen")
     torch.set_num_threads(1)
     torch.manual_seed(0)
     spm.settings.keep_memory()
-    n_genes = 2_000 if options.quick else GENES
+    n_genes = 2_000 if given.quick else GENES
     with torch.no_grad():
-        rows = first_layer(n_genes, rounds=2 if options.quick else 5)
-        if not options.quick:
+        rows = first_layer(n_genes, rounds=2 if given.quick else 5)
+        if not given.quick:
             late = {**WIDE, "layers": 4, "static_layers": 3}
-            rows.append(whole("4 layers of which 3 static, width 128", n_genes, 10, full=options.full, **late))
+            rows.append(whole("4 layers of which 3 static, width 128", n_genes, 10, full=given.full, **late))
             rows.append(whole("the default network (2 layers, width 48)", n_genes, None, full=False))
-    report(rows, title="A screen of all genes", json_file=options.json, page=options.page)
+    report(rows, given, title="A screen of all genes")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 _DEVICES = ("auto", "cpu", "cuda", "mps")
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 _ENGINES = ("auto", "torch", "mamba_ssm")
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
 
 class Settings:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ class Training(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not know of: history, the weights kept, what this training is."""
         checkpoint["spm"] = {
-            "fingerprint": self.fingerprint(),
+            "fingerprint": self.fingerprint,
             "history": self.history.rows,
             "best_epoch": self.history.best_epoch,
             "waited": self.keeper.waited,
@@ -84,7 +85,7 @@ class Training(lightning.LightningModule):
             The state is of other data or settings.
         """
         state = checkpoint["spm"]
-        if state["fingerprint"] != self.fingerprint():
+        if state["fingerprint"] != self.fingerprint:
             msg = (
                 f"the folder {self.config.folder} holds the state of a training with other data or settings. "
                 'Give another: `train={"folder": ...}`, or remove it.'
@@ -94,6 +95,7 @@ class Training(lightning.LightningModule):
         self.keeper.waited, self.keeper.best, self.keeper.weights = state["waited"], state["best"], state["weights"]
         self.started = time.perf_counter() - state["seconds"]
 
+    @cached_property
     def fingerprint(self) -> str:
         """Return a hash of the data and settings that decide the numbers."""
         settings = [self.net.config.model_dump_json(), self.config.model_dump_json(exclude={"folder", "devices"})]

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scperturbmamba.engine.config import NetConfig
-from scperturbmamba.engine.scan import EPS
+from scperturbmamba.engine.scan import EPS, inverse_rms
 
 
 @dataclass(frozen=True)
@@ -60,5 +60,4 @@ class NegativeBinomialHead(nn.Module):
 
 def _normed(tokens: Tensor, norm: nn.RMSNorm, out: nn.Linear) -> Tensor:
     """Return out(norm(tokens)), dividing by the root mean square last, where few numbers are left."""
-    mean_square = torch.linalg.vector_norm(tokens, dim=-1, keepdim=True).square() / tokens.shape[-1]
-    return F.linear(tokens, out.weight * norm.weight) * torch.rsqrt(mean_square + EPS)
+    return F.linear(tokens, out.weight * norm.weight) * inverse_rms(tokens)

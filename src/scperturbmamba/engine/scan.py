@@ -34,6 +34,16 @@ class Weights(NamedTuple):
     D: Tensor  # (h,): what a token reads of its own x
     norm: Tensor  # (h p,)
 
+    @property
+    def inner(self) -> int:
+        """Channels of all heads, h p."""
+        return len(self.norm)
+
+    @property
+    def state(self) -> int:
+        """Numbers of the state per channel, n."""
+        return (len(self.bias) - self.inner) // 2
+
 
 def scan_sequential(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
     """Scan token by token: the definition, and the oracle of every other form."""
@@ -57,12 +67,25 @@ def mix_with(scan: Scan, proj: Tensor, weights: Weights, dt: Tensor, A: Tensor) 
 
     ``proj`` (b, l, 2 h p + 2 n) holds the gate z, then x, B and C as they go into the convolution.
     """
-    inner, h = len(weights.norm), len(weights.D)
-    n = (len(weights.bias) - inner) // 2
-    z, mixed = proj.split([inner, inner + 2 * n], dim=-1)
-    taps = weights.taps[:, None].to(mixed.dtype)
-    mixed = F.conv1d(mixed.mT, taps, weights.bias.to(mixed.dtype), padding=taps.shape[-1] // 2, groups=len(taps)).mT
-    x, B, C = F.silu(mixed).split([inner, n, n], dim=-1)
-    x = x.unflatten(-1, (h, -1))
+    x, B, C = activate(proj[..., weights.inner :], weights)
     y = scan(x, dt, A, B, C) + weights.D[:, None] * x
-    return F.rms_norm(y.flatten(2) * F.silu(z), (inner,), weights.norm, EPS).to(proj.dtype)
+    return gated_norm(y.flatten(2), proj[..., : weights.inner], weights.norm).to(proj.dtype)
+
+
+def activate(source: Tensor, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
+    """Convolve (b, l, m) and return x (b, l, h, p), B and C (b, l, n)."""
+    taps = weights.taps[:, None].to(source.dtype)
+    bias = weights.bias.to(source.dtype)
+    mixed = F.conv1d(source.mT, taps, bias, padding=taps.shape[-1] // 2, groups=len(taps)).mT
+    x, B, C = F.silu(mixed).split([weights.inner, weights.state, weights.state], dim=-1)
+    return x.unflatten(-1, (len(weights.D), -1)), B, C
+
+
+def gated_norm(y: Tensor, z: Tensor, weight: Tensor) -> Tensor:
+    """Return RMSNorm(y * SiLU(z)) for y and z (b, l, h p)."""
+    return F.rms_norm(y * F.silu(z), (len(weight),), weight, EPS)
+
+
+def inverse_rms(x: Tensor) -> Tensor:
+    """Return one over the root mean square of each token, (..., 1)."""
+    return torch.rsqrt(torch.linalg.vector_norm(x, dim=-1, keepdim=True).square() / x.shape[-1] + EPS)

@@ -22,7 +22,7 @@ from torch import Tensor
 from scperturbmamba.engine.heads import Effect
 from scperturbmamba.engine.mixers import BiMamba2, Layer
 from scperturbmamba.engine.predictor import Predictor
-from scperturbmamba.engine.scan import EPS, Weights
+from scperturbmamba.engine.scan import EPS, activate, gated_norm
 from scperturbmamba.engine.ssd import CHUNK, edges, run
 from scperturbmamba.engine.ssd.inside import Inside
 from scperturbmamba.engine.ssd.layout import Layout
@@ -192,16 +192,8 @@ class Known:
         over = edges(dt[:, :CHUNK], A)
         decay, steps, read, write = (one[:, :, 0] for one in over[:4])  # (2, b, h, q)
         lay = Layout.of_inputs(proj[:, :CHUNK], weights, over)
-        x, B, C = _activate(proj[..., mixer.inner :], weights, lay)
+        x, B, C = (one[:, :CHUNK] for one in activate(proj[..., mixer.inner :], weights))
+        x = x.transpose(1, 2)  # (b, h, q, p)
         y = Inside(lay, B, C, decay, steps).matrix(weights.D) @ x + (read[1][..., None] * C[:, None]) @ self.came
-        z = proj[:, :CHUNK, : mixer.inner]
-        gated = F.rms_norm(y.transpose(1, 2).flatten(2) * F.silu(z), (mixer.inner,), weights.norm, EPS)
+        gated = gated_norm(y.transpose(1, 2).flatten(2), proj[:, :CHUNK, : mixer.inner], weights.norm)
         return u[:, :CHUNK] + mixer.out_proj(gated), (write[0][..., None] * B[:, None]).mT @ x
-
-
-def _activate(source: Tensor, weights: Weights, lay: Layout) -> tuple[Tensor, Tensor, Tensor]:
-    """Return x (b, h, q, p), B and C (b, q, n) of the first chunk; the source reaches half a convolution beyond."""
-    taps = weights.taps[:, None]
-    convolved = F.conv1d(source.mT, taps, weights.bias, padding=taps.shape[-1] // 2, groups=len(taps)).mT[:, : lay.q]
-    x, B, C = F.silu(convolved).split([lay.h * lay.p, lay.n, lay.n], dim=-1)
-    return x.unflatten(-1, (lay.h, lay.p)).transpose(1, 2), B, C

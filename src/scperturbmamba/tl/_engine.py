@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scperturbmamba._settings import settings
+from scperturbmamba.engine.kernels import describe
 
 
 def describe_engine() -> str:
@@ -20,6 +21,4 @@ def describe_engine() -> str:
     'torch scan, as `spm.settings.engine` asks'
     >>> spm.settings.engine = "auto"
     """
-    from scperturbmamba.engine.kernels import describe
-
     return describe(settings.engine)

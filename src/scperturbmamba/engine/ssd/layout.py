@@ -42,9 +42,8 @@ class Layout:
     def of_inputs(cls, proj: Tensor, weights: Weights, over: Edges) -> Layout:
         """Read the sizes off what a mixer gets."""
         _, b, c, h, q = over.dt.shape
-        inner = len(weights.norm)
-        n = (len(weights.bias) - inner) // 2
-        return cls(b=b, l=proj.shape[1], c=c, q=q, h=h, p=inner // h, n=n, fast=proj.dtype, device=proj.device)
+        p, n = weights.inner // h, weights.state
+        return cls(b=b, l=proj.shape[1], c=c, q=q, h=h, p=p, n=n, fast=proj.dtype, device=proj.device)
 
     @property
     def fine(self) -> torch.dtype:

@@ -161,8 +161,7 @@ def _through_states(
 
 def _read(proj: Tensor, weights: Weights, over: Edges) -> tuple[Layout, Tensor, Tensor]:
     """Return the sizes, the gate z and what is convolved."""
-    inner = len(weights.norm)
-    return Layout.of_inputs(proj, weights, over), proj[..., :inner], proj[..., inner:]
+    return Layout.of_inputs(proj, weights, over), proj[..., : weights.inner], proj[..., weights.inner :]
 
 
 def _by_head(lay: Layout, value: Tensor, scale: Tensor) -> Tensor:
