@@ -14,6 +14,7 @@ from scipy.special import gammaln
 from scperturbmamba.data.bundle import Cells
 from scperturbmamba.engine.cell_likelihood import CellStatistics
 
+_BLOCK = 512  # genes whose sums are held in the cache at once
 _SMALL = 8  # counts below have a column of their own in the table; those above are sorted
 _DIGITS = 17.0  # natural log of one over the error of the interpolation
 
@@ -83,67 +84,75 @@ def _interpolation(log_size: NDArray[np.float64], n_nodes: int) -> tuple[NDArray
 
 
 class _Pass:
-    """Goes over the cells of a row once; its tables serve all rows."""
+    """Goes over the cells of a row once, a block of genes after the other, so that its tables stay in the cache."""
 
     def __init__(self, counts: Any, place: NDArray[np.int64], n_nodes: int) -> None:
-        self.indptr, self.indices, self.data = counts.indptr, counts.indices, counts.data
+        sparse = counts if counts.has_sorted_indices else counts.sorted_indices()
+        self.indptr, self.indices, self.data = sparse.indptr, sparse.indices, sparse.data
         self.place = place
-        self.table = np.empty((len(place), n_nodes))
-        self.small = np.empty((len(place), _SMALL), np.int32)
-        self.add_up, self.list_small = _compiled()
+        self.table = np.empty((_BLOCK, n_nodes))
+        self.small = np.empty((_BLOCK, _SMALL), np.int64)
+        self.add_up = _compiled()
 
     def __call__(
         self, some: NDArray[np.int64], cardinal: NDArray[np.float64], counts_at: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Fill in counts at the nodes (K, genes); return the total of each cell and the distinct counts (3, n)."""
-        self.table[:] = 0
-        self.small[:] = 0
-        totals = np.empty(len(some))
-        large = np.empty(int((self.indptr[some + 1] - self.indptr[some]).sum()), np.int64)
+        totals = np.zeros(len(some))
+        n_entries = int((self.indptr[some + 1] - self.indptr[some]).sum())
+        pairs = np.empty((3, min(n_entries, len(self.place) * (_SMALL - 1))), np.int64)
+        large = np.empty(n_entries, np.int64)
         sparse = (self.indptr, self.indices, self.data)
-        n_large = self.add_up(*sparse, some, self.place, cardinal, self.table, self.small, large, totals)
-        counts_at[:] = self.table.T
-        pairs = np.empty((3, np.count_nonzero(self.small)), np.int64)
-        self.list_small(self.small, pairs)
+        n_pairs, n_large = self.add_up(
+            *sparse, some, self.place, cardinal, self.table, self.small, counts_at, totals, pairs, large
+        )
         key, times = np.unique(large[:n_large], return_counts=True)
-        return totals, np.concatenate([pairs, [key >> 32, key & 0xFFFFFFFF, times]], axis=1)
+        return totals, np.concatenate([pairs[:, :n_pairs], [key >> 32, key & 0xFFFFFFFF, times]], axis=1)
 
 
 @lru_cache(maxsize=1)
-def _compiled() -> tuple[Any, Any]:
-    """Return the loops, compiled on their first use."""
+def _compiled() -> Any:
+    """Return the loop, compiled on its first use."""
     from numba import njit
 
     @njit(nogil=True, fastmath=True)
     def add_up(
-        indptr: Any, indices: Any, data: Any, some: Any, place: Any,
-        cardinal: Any, table: Any, small: Any, large: Any, totals: Any,
-    ) -> int:  # fmt: skip
-        n_large = 0
-        n_nodes = cardinal.shape[1]
-        for c in range(len(some)):
-            weight, total = cardinal[c], 0
-            for at in range(indptr[some[c]], indptr[some[c] + 1]):
-                gene, count = place[indices[at]], int(data[at])
-                total += count
-                row = table[gene]
+        indptr: Any, indices: Any, data: Any, some: Any, place: Any, cardinal: Any,
+        table: Any, small: Any, counts_at: Any, totals: Any, pairs: Any, large: Any,
+    ) -> tuple[int, int]:  # fmt: skip
+        n_pairs, n_large = 0, 0
+        n_nodes, n_genes = cardinal.shape[1], len(place)
+        next_entry = indptr[some]
+        for first in range(0, n_genes, table.shape[0]):
+            last = min(first + table.shape[0], n_genes)
+            table[:] = 0
+            small[:] = 0
+            # 1. Counts of the block, every cell taking up where it stopped.
+            for c in range(len(some)):
+                weight, at, end, total = cardinal[c], next_entry[c], indptr[some[c] + 1], 0
+                while at < end and indices[at] < last:
+                    gene, count = indices[at] - first, int(data[at])
+                    total += count
+                    row = table[gene]
+                    for k in range(n_nodes):
+                        row[k] += count * weight[k]
+                    if count < _SMALL:
+                        small[gene, count] += 1
+                    else:
+                        large[n_large] = (place[first + gene] << 32) | count
+                        n_large += 1
+                    at += 1
+                next_entry[c] = at
+                totals[c] += total
+            # 2. The block goes to its genes' places in the sequence.
+            for gene in range(last - first):
                 for k in range(n_nodes):
-                    row[k] += count * weight[k]
-                if 0 < count < _SMALL:
-                    small[gene, count] += 1
-                elif count:
-                    large[n_large] = (gene << 32) | count
-                    n_large += 1
-            totals[c] = total
-        return n_large
+                    counts_at[k, place[first + gene]] = table[gene, k]
+                for count in range(1, _SMALL):
+                    if small[gene, count]:
+                        pairs[0, n_pairs], pairs[1, n_pairs] = place[first + gene], count
+                        pairs[2, n_pairs] = small[gene, count]
+                        n_pairs += 1
+        return n_pairs, n_large
 
-    @njit(nogil=True)
-    def list_small(small: Any, pairs: Any) -> None:
-        n = 0
-        for gene in range(small.shape[0]):
-            for count in range(1, _SMALL):
-                if small[gene, count]:
-                    pairs[0, n], pairs[1, n], pairs[2, n] = gene, count, small[gene, count]
-                    n += 1
-
-    return add_up, list_small
+    return add_up
