@@ -87,7 +87,8 @@ def test_splits_of_two_names_live_side_by_side():
     first = adata.obs["split"].copy()
     spm.pp.split_conditions(adata, random_state=np.int64(7), key_added="fold2")
     pd.testing.assert_series_equal(adata.obs["split"], first)
-    assert adata.uns["fold2"]["params"] == {"test_size": 0.2, "val_size": 0.1, "context": None, "random_state": 7}
+    told = {"scheme": "perturbation", "test_size": 0.2, "val_size": 0.1, "context": None, "random_state": 7}
+    assert told.items() <= adata.uns["fold2"]["params"].items()
 
 
 def test_a_split_of_the_users_is_kept():
@@ -204,3 +205,122 @@ def test_a_backed_screen_is_refused_with_the_remedy(tmp_path):
     with pytest.raises(ValueError, match="backed by.*to_memory"):
         spm.pp.split_conditions(backed)
     backed.file.close()
+
+
+# ---------------------------------------------------------------- schemes
+
+
+def pairs_screen():
+    """Twelve genes alone and twelve pairs, in two lines."""
+    names = [f"G{number:02d}" for number in range(12)]
+    labels = ["control"] * 60 + [*names, *(f"{a}+{b}" for a, b in zip(names, names[1:] + names[:1]))] * 12
+    obs = pd.DataFrame({"condition": labels}, index=[f"c{number}" for number in range(len(labels))])
+    obs["line"] = np.random.default_rng(0).choice(["x", "y"], len(obs))
+    adata = AnnData(np.zeros((len(obs), 1), np.float32), obs=obs)
+    spm.pp.perturbation_labels(adata, "condition")
+    return adata
+
+
+def test_by_default_no_gene_on_the_test_side_is_seen_alone_in_training():
+    adata = pairs_screen()
+    spm.pp.split_conditions(adata)
+    found = sides(adata)
+    singles = [label for label in found[found == "test"].index if "+" not in label]
+    seen = {name for label in found[found != "test"].index for name in label.split("+")}
+    assert singles and not set(singles) & seen
+
+
+def test_pairs_whose_parts_are_seen_are_a_scheme_of_their_own():
+    adata = pairs_screen()
+    spm.pp.split_conditions(adata, "doubles")
+    found = sides(adata)
+    assert found[found == "test"].index.str.contains("+", regex=False).all() and (found == "test").sum() == 6
+    spm.pp.split_conditions(adata, "simulation", random_state=3)
+    assert (sides(adata) == "test").sum() > 3
+    assert adata.uns["split"]["params"]["test_size"] == 0.25
+
+
+def test_cells_at_random_lie_on_every_side_of_every_condition():
+    adata = pairs_screen()
+    spm.pp.split_conditions(adata, "cell", context="line")
+    per = adata.obs.groupby(["perturbation", "line"], observed=True)["split"]
+    assert (per.nunique()[per.size() >= 3] == 3).all()
+    assert adata.uns["split"]["params"]["scheme"] == "cell"
+
+
+@pytest.mark.parametrize("n_shots", [0, 5])
+def test_a_context_is_left_out_but_for_its_controls_and_a_few_shots(n_shots):
+    adata = pairs_screen()
+    spm.pp.split_conditions(adata, "context", context="line", held_out="y", n_shots=n_shots)
+    treated = adata.obs[~adata.obs["is_control"]]
+    there = treated[treated["line"] == "y"]
+    assert there.loc[there["split"] == "train", "perturbation"].nunique() == n_shots
+    assert set(there["split"]) == {"test"} | ({"train"} if n_shots else set())
+    assert set(treated.loc[treated["line"] == "x", "split"]) == {"train", "val"}
+    controls = adata.obs[adata.obs["is_control"]]
+    assert (controls.groupby("line", observed=True)["split"].nunique() == 3).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"held_out": "y"}, "needs `context=`"),
+        ({"context": "line"}, "needs `context=`"),
+        ({"context": "line", "held_out": ["x", "y"]}, "not all"),
+        ({"context": "line", "held_out": "z"}, r"levels \['x', 'y'\]"),
+        ({"context": "line", "held_out": "y", "n_shots": 24}, "from 0 to 23"),
+    ],
+)
+def test_a_context_that_cannot_be_left_out_is_refused(options, said):
+    adata = pairs_screen()
+    with pytest.raises(ValueError, match=said):
+        spm.pp.split_conditions(adata, "context", **options)
+    assert "split" not in adata.obs
+
+
+def test_a_column_of_another_tool_is_taken_and_its_controls_are_divided_again():
+    adata = pairs_screen()
+    adata.obs["theirs"] = np.where(adata.obs["perturbation"].isin(["G01", "G02+G03"]), "ood", "train")
+    spm.pp.split_conditions(adata, "theirs")
+    found = sides(adata)
+    assert sorted(found[found == "test"].index) == ["G01", "G02+G03"]
+    assert (found == "val").sum() >= 1
+    assert set(adata.obs.loc[adata.obs["is_control"], "split"]) == {"train", "val", "test"}
+    assert adata.uns["split"]["params"]["scheme"] == "column theirs"
+
+
+def test_a_mapping_and_a_file_say_the_same(tmp_path):
+    adata = pairs_screen()
+    given = {"test": ["G01", "G03+G02"], "val": ["G05"], "train": sorted(set(sides_of_all(adata)) - {"G01", "G05"})}
+    given["train"].remove("G02+G03")
+    spm.pp.split_conditions(adata, given)
+    pd.DataFrame([(one, side) for side, some in given.items() for one in some], columns=["condition", "split"]).to_csv(
+        tmp_path / "s.csv"
+    )
+    first = adata.obs["split"].copy()
+    spm.pp.split_conditions(adata, tmp_path / "s.csv")
+    pd.testing.assert_series_equal(adata.obs["split"], first)
+    assert adata.uns["split"]["params"]["scheme"] == "file s.csv"
+
+
+def sides_of_all(adata):
+    return list(adata.obs.loc[~adata.obs["is_control"], "perturbation"].astype(str).unique())
+
+
+def test_conditions_that_a_given_split_does_not_name_are_told_and_get_no_side():
+    adata = pairs_screen()
+    with pytest.warns(UserWarning, match=r"says nothing of 21 conditions.*names 1 that are not in it.*'ZZZ'"):
+        spm.pp.split_conditions(adata, {"G00": "test", "G01": "train", "G02": "val", "ZZZ": "train"})
+    assert adata.obs["split"].isna().sum() == 21 * 12
+
+
+@pytest.mark.parametrize(
+    ("scheme", "said"),
+    [("perturbations", "must be one of"), ({"G00": "train"}, "must put conditions"), ({"G00": "left"}, "a side of a")],
+)
+@pytest.mark.filterwarnings("ignore:the given split")
+def test_a_scheme_that_cannot_be_read_is_refused(scheme, said):
+    adata = pairs_screen()
+    with pytest.raises(ValueError, match=said):
+        spm.pp.split_conditions(adata, scheme)
+    assert "split" not in adata.obs

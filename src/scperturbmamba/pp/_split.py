@@ -3,43 +3,80 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from scperturbmamba import _keys
-from scperturbmamba._checks import check_column, check_fraction, check_in_memory, check_key, check_params
-from scperturbmamba.data.splits import SIDES, split_cells, split_labels
+from scperturbmamba._checks import (
+    as_names,
+    check_column,
+    check_fraction,
+    check_in_memory,
+    check_key,
+    check_params,
+)
+from scperturbmamba.data.splits import SCHEMES, SIDES, Shares, split_cells
 from scperturbmamba.data.views import own
 from scperturbmamba.data.words import words_of
+from scperturbmamba.pp._split_sides import CELL, CONTEXT, assigned_sides, cell_sides, condition_sides, context_sides
 from scperturbmamba.pp._user_columns import keep_user_columns
+
+_TEST_SIZE = {"doubles": 0.5, "simulation": 0.25}  # the published protocols; elsewhere a fifth
 
 
 def split_conditions(
     adata: AnnData,
+    scheme: str | Path | Mapping[str, Any] = "perturbation",
     *,
-    test_size: float = 0.2,
+    test_size: float | None = None,
     val_size: float = 0.1,
     context: str | None = None,
+    held_out: str | Sequence[str] | None = None,
+    n_shots: int = 0,
+    fold: tuple[int, int] = (0, 5),
     random_state: int = 42,
     key_added: str = _keys.SPLIT,
 ) -> None:
-    """Hold out whole conditions for validation and test, and give each side control cells of its own.
+    """Hold out conditions for validation and test, and give each side control cells of its own.
 
-    A condition lies on one side. Control cells are divided over the sides as well, so that the truth on the test
-    side and the input of the model never share control noise.
+    Control cells are divided over the sides as well, so that the truth on the test side and the input of the model
+    never share control noise.
 
     Parameters
     ----------
     adata
         Cells × genes with canonical labels.
+    scheme
+        ``"perturbation"``: held-out genes take every condition that contains one with them, so that no part of a
+        held-out condition is seen alone or in a combination, unless it stands beside a held-out part.
+        ``"condition"``: conditions, each for itself; a part of a held-out combination may be seen alone.
+        ``"kfold"``: one fold of the genes, see ``fold``.
+        ``"simulation"``: as in GEARS, unseen genes, and pairs of which none, one or both genes are seen.
+        ``"doubles"``: combinations only, every single is seen; ``test_size`` 0.5 is the protocol of Ahlmann-Eltze et
+        al., 0.7 that of PerturBench, 0.3 that of mambaPerturb, 1.0 trains on singles alone.
+        ``"context"``: a whole context, see ``held_out``.
+        ``"cell"``: cells of every condition, which is easy, as it asks nothing of unseen perturbations.
+        Or a split that is given: a column of ``obs``, a ``.csv``, ``.tsv`` or ``.json`` file, or a mapping
+        ``{label: side}`` or ``{side: labels}``.
     test_size
-        Share of the conditions held out for the test, rounded up: 87 conditions give 18.
+        Share held out for the test, rounded up: of the conditions (87 give 18), of the genes (``"simulation"``, 0.25 by
+        default), of the combinations (``"doubles"``, 0.5) or of each condition's cells; 0.2 by default. Where
+        combinations tie genes together the default scheme may hold out a little less.
     val_size
         Share of the rest held out for validation, rounded up.
     context
         Column of ``obs`` whose levels (cell lines, batches) each divide their control cells over the sides.
+    held_out
+        Levels of ``context`` to hold out, with ``scheme="context"``; their control cells are still seen.
+    n_shots
+        Perturbations of a held-out context that are seen there, with ``scheme="context"``.
+    fold
+        Number of the fold to test, from 0, and how many there are, with ``scheme="kfold"``.
     random_state
         Seed.
     key_added
@@ -48,15 +85,20 @@ def split_conditions(
     Returns
     -------
     None
-        Writes ``obs[key_added]`` (category ``train``, ``val``, ``test``; NaN where a cell has no label) and
+        Writes ``obs[key_added]`` (category ``train``, ``val``, ``test``; NaN where a cell has no label or no side) and
         ``uns[key_added]["params"]``. A column of the user's of that name is kept as ``obs["<name>_original"]``.
 
     Raises
     ------
     KeyError
-        The labels or the context column are not there.
+        The labels or a column are not there.
     ValueError
-        A share is not between 0 and 1, or a side would be empty.
+        A share is out of range, a scheme or level is unknown, or a side would be empty.
+
+    References
+    ----------
+    Roohani et al. (2023), Nature Biotechnology (GEARS). Ahlmann-Eltze et al. (2025), Nature Methods. Wu et al. (2024),
+    PerturBench.
 
     Examples
     --------
@@ -64,33 +106,64 @@ def split_conditions(
     >>> adata = spm.datasets.toy(n_genes=40, n_singles=8, n_doubles=1, cells_per_condition=10)
     >>> spm.pp.perturbation_labels(adata, "condition")
     >>> spm.pp.split_conditions(adata)
-    >>> adata.obs.groupby("split", observed=True)["perturbation"].nunique().to_dict()
-    {'train': 7, 'val': 2, 'test': 3}
+    >>> adata.obs.query("not is_control").groupby("split", observed=True)["perturbation"].nunique().to_dict()
+    {'train': 6, 'val': 1, 'test': 2}
     """
     check_in_memory(adata, function="spm.pp.split_conditions")
     check_key(adata, "obs", _keys.PERTURBATION, made_by="spm.pp.perturbation_labels")
-    check_fraction(test_size, "test_size")
+    name = _scheme_name(adata, scheme)
+    test = _TEST_SIZE.get(name, 0.2) if test_size is None else test_size
+    if not (name == "doubles" and test == 1):
+        check_fraction(test, "test_size")
     check_fraction(val_size, "val_size")
     if context is not None:
         check_column(adata, context, argument="context")
-    labels = adata.obs[_keys.PERTURBATION].astype("category")
-    is_control = (labels == _keys.CONTROL).to_numpy()
+    labels = words_of(adata.obs[_keys.PERTURBATION]).astype(object).where(adata.obs[_keys.PERTURBATION].notna())
     level = pd.Series("all", index=adata.obs_names) if context is None else words_of(adata.obs[context], missing="nan")
 
     rng = np.random.default_rng(random_state)
-    treated = sorted(set(labels.dropna()) - {_keys.CONTROL})
-    side = labels.astype(object).map(split_labels(treated, test_size=test_size, val_size=val_size, rng=rng))
-    groups = pd.factorize(level)[0][is_control]
-    side[is_control] = split_cells(groups, test_size=test_size, val_size=val_size, rng=rng)
-    _warn_of_few_controls(level[is_control])
+    shares = Shares(test, val_size, *map(int, fold))
+    if name in SCHEMES:
+        side = condition_sides(labels, SCHEMES[name], shares, rng)
+    elif name == CELL:
+        side = cell_sides(labels, level, shares, rng)
+    elif name == CONTEXT:
+        side = context_sides(labels, level if context else None, held_out, n_shots, shares, rng)
+    else:
+        side = assigned_sides(adata, labels, scheme, shares, rng)
+    is_control = (labels == _keys.CONTROL).to_numpy()
+    if not set(SIDES) <= set(side[is_control].dropna()):
+        groups = pd.factorize(level)[0][is_control]
+        side[is_control] = split_cells(groups, test_size=min(test, 0.5), val_size=val_size, rng=rng)
+        _warn_of_few_controls(level[is_control])
 
-    params = check_params(
-        {"test_size": test_size, "val_size": val_size, "context": context, "random_state": random_state}
-    )
+    held = None if held_out is None else as_names(held_out)
+    given = {
+        "scheme": name, "test_size": test, "val_size": val_size, "context": context, "held_out": held,
+        "n_shots": int(n_shots), "fold": shares.fold, "n_folds": shares.n_folds, "random_state": random_state,
+    }  # fmt: skip
+    params = check_params(given)
     own(adata)
     keep_user_columns(adata, [key_added], written_by=key_added)
     adata.obs[key_added] = pd.Categorical(side, categories=list(SIDES))
     adata.uns[key_added] = {_keys.PARAMS: params}
+
+
+def _scheme_name(adata: AnnData, scheme: str | Path | Mapping[str, Any]) -> str:
+    """Return the name of a scheme, ``"column ..."``, ``"file ..."`` or ``"given"``."""
+    if isinstance(scheme, Mapping):
+        return "given"
+    if str(scheme) in (*SCHEMES, CELL, CONTEXT):
+        return str(scheme)
+    if isinstance(scheme, str) and scheme in adata.obs:
+        return f"column {scheme}"
+    if Path(scheme).suffix in (".json", ".csv", ".tsv"):
+        return f"file {Path(scheme).name}"
+    msg = (
+        f"`scheme` must be one of {[*SCHEMES, CELL, CONTEXT]}, a column of `adata.obs`, a mapping, or a .csv, .tsv or "
+        f".json file; found {scheme!r}."
+    )
+    raise ValueError(msg)
 
 
 def _warn_of_few_controls(level: pd.Series) -> None:
