@@ -21,7 +21,7 @@ def _screen(**options):
     sets = {name: ["MARCHF8" if one == "CNN1" else one for one in genes] for name, genes in _sets(adata).items()}
     spm.pp.perturbation_labels(adata, "condition", perturbation_type="CRISPRi")
     spm.pp.normalize(adata)
-    spm.pp.split_conditions(adata, context="cell_line")
+    spm.pp.split_conditions(adata, "condition", context="cell_line")
     files = {"position": adata.uns["toy"]["outside"], "sets": sets}
     spm.tl.gene_features(adata, ["identity", "position", "sets"], files=files, width={"identity": 6, "position": 4})
     return adata

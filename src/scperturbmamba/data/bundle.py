@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,9 @@ class Bundle:
         Feature tables.
     cells
         Raw counts, where they were asked for.
+    weight
+        (rows × genes), float32: how much each number of ``delta`` counts, 0 where it is not known (``delta`` is 0
+        there); None where every number counts the same.
     """
 
     genes: tuple[str, ...]
@@ -93,6 +97,7 @@ class Bundle:
     covariates: Covariates
     features: tuple[FeatureTable, ...]
     cells: Cells | None = None
+    weight: NDArray[np.float32] | None = None
 
     @classmethod
     def from_adata(
@@ -148,6 +153,19 @@ class Bundle:
     def training(self) -> NDArray[np.int64]:
         """Return the places of the training rows."""
         return np.flatnonzero(~self.is_val)
+
+    @cached_property
+    def known(self) -> NDArray[np.bool_]:
+        """(rows × genes): where ``delta`` was measured."""
+        return np.ones(self.delta.shape, bool) if self.weight is None else self.weight > 0
+
+    def mean_effect(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the mean effect (genes,) of some rows, each number by its weight, 0 where none is known."""
+        if self.weight is None:
+            return self.delta[rows].mean(0)
+        weight = self.weight[rows]
+        total = weight.sum(0)
+        return np.divide((weight * self.delta[rows]).sum(0), total, out=np.zeros_like(total), where=total > 0)
 
 
 @dataclass(frozen=True)

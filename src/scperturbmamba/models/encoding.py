@@ -62,7 +62,7 @@ class Encoder:
         parts = sorted({part.name for one in rows for part in one.parts})
         kinds = sorted({part.kind for one in rows for part in one.parts} - {UNKNOWN_KIND})
         tables = {table.source: table for table in data.features}
-        names = _all_names(data.genes, data.features)
+        names = all_names(data.genes, data.features)
         chromosome, locus = _positions(tables.get(_POSITION), len(data.genes))
         return cls(
             genes=data.genes,
@@ -70,7 +70,7 @@ class Encoder:
             parts=tuple(parts),
             kinds=(UNKNOWN_KIND, *kinds),
             names=names,
-            features=_stack(_described_by(data.features), names, len(data.genes)),
+            features=_stack(described_by(data.features), names, len(data.genes)),
             code=_stack(_coded_by(data.features), names, len(data.genes)),
             chromosome=chromosome,
             locus=locus,
@@ -120,11 +120,11 @@ class Encoder:
 
     def extended(self, tables: Sequence[FeatureTable]) -> Encoder:
         """Return an encoder that also knows further genes, from tables made of the same sources."""
-        names, known = _all_names(self.genes, tables), set(self.names)
+        names, known = all_names(self.genes, tables), set(self.names)
         new = [number for number, name in enumerate(names) if name not in known]
         if not new:
             return self
-        features = _stack(_described_by(tables), names, len(self.genes))[new]
+        features = _stack(described_by(tables), names, len(self.genes))[new]
         code = _stack(_coded_by(tables), names, len(self.genes))[new]
         if features.shape[1] != self.features.shape[1] or code.shape[1] != self.code.shape[1]:
             return self
@@ -145,7 +145,7 @@ class Encoder:
         return frozenset(self.names[row] for row in np.flatnonzero(self.features.any(1)))
 
 
-def _described_by(tables: Sequence[FeatureTable]) -> list[FeatureTable]:
+def described_by(tables: Sequence[FeatureTable]) -> list[FeatureTable]:
     """Return the tables that say what a gene does: all but its code and its place."""
     return [table for table in tables if table.source not in (_IDENTITY, _POSITION)]
 
@@ -154,7 +154,8 @@ def _coded_by(tables: Sequence[FeatureTable]) -> list[FeatureTable]:
     return [table for table in tables if table.source == _IDENTITY]
 
 
-def _all_names(genes: tuple[str, ...], tables: Sequence[FeatureTable]) -> tuple[str, ...]:
+def all_names(genes: tuple[str, ...], tables: Sequence[FeatureTable]) -> tuple[str, ...]:
+    """Return the modelled genes, then every other gene that a table knows."""
     names = dict.fromkeys(genes)
     for table in tables:
         names.update(dict.fromkeys(table.names))
@@ -177,10 +178,14 @@ def _genome_order(chromosome: NDArray[np.int64], table: FeatureTable | None, n_g
     return np.lexsort((locus, chromosome))
 
 
-def _stack(tables: Sequence[FeatureTable], names: tuple[str, ...], n_genes: int) -> NDArray[np.float32]:
+def standardised(tables: Sequence[FeatureTable], names: tuple[str, ...], n_genes: int) -> NDArray[np.float32]:
     """Return names × numbers of several tables, standardised over the measured genes; unknown genes are zero."""
     blocks = [_block(table, names, n_genes) for table in tables]
-    return _at_least_one_column(np.concatenate([np.zeros((len(names), 0), np.float32), *blocks], axis=1))
+    return np.concatenate([np.zeros((len(names), 0), np.float32), *blocks], axis=1)
+
+
+def _stack(tables: Sequence[FeatureTable], names: tuple[str, ...], n_genes: int) -> NDArray[np.float32]:
+    return _at_least_one_column(standardised(tables, names, n_genes))
 
 
 def _block(table: FeatureTable, names: tuple[str, ...], n_genes: int) -> NDArray[np.float32]:
