@@ -32,7 +32,7 @@ def training_report(model: BiMamba, data: Bundle) -> dict[str, Any]:
         if len(rows):
             report[f"{side}_pearson_delta"] = float(np.nanmean(metrics.pearson(data.delta[rows], predicted)))
             report[f"{side}_r2"] = metrics.r2(data.delta[rows], predicted, centre)
-    report["similarity"] = _similarity(_predict_rows(model, data, data.training()))
+    report["similarity"] = metrics.similarity(_predict_rows(model, data, data.training()))
     return report
 
 
@@ -79,14 +79,3 @@ def _predict_rows(model: BiMamba, data: Bundle, rows: np.ndarray) -> np.ndarray:
         if len(own):
             result[own] = model.predict([data.conditions[row] for row in rows[own]], context=context)
     return result
-
-
-def _similarity(predicted: np.ndarray) -> float:
-    """Return the mean correlation between predictions of different conditions; near 1 they have collapsed."""
-    if len(predicted) < 2:
-        return float("nan")
-    spread = predicted - predicted.mean(1, keepdims=True)
-    norm = np.linalg.norm(spread, axis=1, keepdims=True)
-    unit = spread / np.where(norm > 0, norm, 1)
-    n = len(unit)
-    return float((np.square(unit.sum(0)).sum() - np.square(unit).sum()) / (n * (n - 1)))
