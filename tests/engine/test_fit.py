@@ -346,7 +346,7 @@ def test_mixed_precision_trains_to_nearly_the_same(make_network, count_task, tas
 
 def test_a_lightning_logger_receives_what_the_history_holds(make_network, task, tmp_path):
     logger = CSVLogger(tmp_path, name="run", version=0)
-    history = train(make_network(N_GENES), task, config(), device="cpu", logger=logger)
+    history = train(make_network(N_GENES), task, config(logger=logger), device="cpu")
     logged = pd.read_csv(tmp_path / "run" / "version_0" / "metrics.csv")
     table = pd.DataFrame(history.rows)
     for name in ("train_loss", "val_loss", "train_r2", "val_r2"):

@@ -124,7 +124,7 @@ class Bundle:
         check_unique_genes(adata)
         check_in_memory(adata, function="Bundle.from_adata")
         check_log_normalised(adata)
-        modelled = _modelled_genes(adata)
+        modelled = modelled_genes(adata)
         train, val = (_side(adata[:, modelled], split, side, context) for side in (_keys.TRAIN, _keys.VAL))
         if not len(train.rows):
             msg = "expected at least one training condition with cells; found none. Run `spm.pp.split_conditions`."
@@ -137,7 +137,7 @@ class Bundle:
         row_of_cell = np.where(val.cell_row >= 0, val.cell_row + len(train.rows), row_of_cell)
         return cls(
             genes=tuple(map(str, adata.var_names[modelled])),
-            conditions=tuple(_with_kinds(adata, rows["label"])),
+            conditions=tuple(with_kinds(adata, rows["label"])),
             context=rows["context"].map(place).to_numpy(np.int64),
             contexts=context_names,
             delta=np.vstack([train.delta, val.delta]),
@@ -193,7 +193,7 @@ class _Side:
         )  # fmt: skip
 
 
-def _modelled_genes(adata: AnnData) -> NDArray[np.bool_]:
+def modelled_genes(adata: AnnData) -> NDArray[np.bool_]:
     """Return (genes,): those that ``pp.select_genes`` chose, or all."""
     if _keys.SELECTED in adata.var:
         return adata.var[_keys.SELECTED].to_numpy(dtype=bool)
@@ -232,7 +232,7 @@ def _side(adata: AnnData, split: str, side: str, context: str | None) -> _Side:
     )
 
 
-def _with_kinds(adata: AnnData, labels: pd.Series) -> list[Condition]:
+def with_kinds(adata: AnnData, labels: pd.Series) -> list[Condition]:
     """Read the labels, and give each part the kind that its cells carry."""
     conditions = [Condition.parse(label) for label in labels]
     if _keys.PERTURBATION_TYPE not in adata.obs:

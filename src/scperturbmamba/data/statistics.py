@@ -38,3 +38,30 @@ def group_means(
         variance[n < 2] = np.nan
         error = np.sqrt(variance / n[:, None])
     return mean, error, n
+
+
+def against_rest(matrix: Any, groups: NDArray[np.integer], family: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return Welch's t (groups × genes) of the cells of each group against those of all other groups of its family.
+
+    Parameters
+    ----------
+    matrix
+        Cells × genes.
+    groups
+        (cells,): group of each cell, or -1.
+    family
+        (groups,): family of each group; groups of family -1 are compared with nothing and get NaN.
+    """
+    mean, error, n = group_means(matrix, groups, len(family))
+    sums = np.nan_to_num(mean) * n[:, None]
+    spread = np.nan_to_num(np.square(error) * n[:, None])  # variance of one cell
+    squares = spread * np.maximum(n - 1, 0)[:, None] + np.nan_to_num(mean) * sums
+    result = np.full(mean.shape, np.nan)
+    for one in np.unique(family[family >= 0]):
+        own = np.flatnonzero(family == one)
+        left = (n[own].sum() - n[own])[:, None].astype(np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            other = (sums[own].sum(0) - sums[own]) / left
+            variance = np.maximum((squares[own].sum(0) - squares[own]) / left - other**2, 0) * left / (left - 1)
+            result[own] = (mean[own] - other) / np.sqrt(np.square(error[own]) + variance / left)
+    return result

@@ -109,6 +109,8 @@ class TrainConfig(_Config):
     folder
         Where the state of the training is kept at every validation. A later call with the same folder, data and
         settings goes on where the earlier one stopped, to the same numbers. None keeps nothing.
+    logger
+        A Lightning logger; it is not kept with the predictor.
     """
 
     epochs: int = Field(150, ge=1)
@@ -122,6 +124,7 @@ class TrainConfig(_Config):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     devices: int = Field(1, ge=1)
     folder: str | None = None
+    logger: Any = Field(None, exclude=True)
 
 
 C = TypeVar("C", bound=_Config)

@@ -104,6 +104,8 @@ class Training(lightning.LightningModule):
         given = [getattr(task.conditions, one.name) for one in fields(task.conditions)]
         for value in (*given, task.delta, task.train, task.val, genes.chromosome, genes.locus, genes.features):
             digest.update(value.detach().cpu().numpy().tobytes())
+        if task.entry_weight is not None:
+            digest.update(task.entry_weight.numpy().tobytes())
         return digest.hexdigest()
 
     def _effect(self, net: torch.nn.Module, rows: Tensor) -> tuple[Effect, Tensor]:
@@ -115,7 +117,7 @@ class Training(lightning.LightningModule):
         """Return the loss of each row."""
         if self.task.cells is None or self.task.log_rate is None or effect.log_dispersion is None:
             error = (effect.shift - self.task.delta[rows].to(self.device)) / self.net.scale
-            return error.square().mean(1)
+            return self.task.mean_square(error, rows)
         log_rate = self.task.log_rate.to(self.device)[context] + effect.shift.float()
         log_r = effect.log_dispersion.float()
         return -self.task.cells.mean_log_likelihood(rows, log_rate.clamp(-20, 12), log_r).float()
@@ -165,13 +167,14 @@ class Training(lightning.LightningModule):
     def _validate(self, rows: Tensor) -> tuple[Tensor, float]:
         """Return the loss of each row, and R² of the effects against the training mean of each gene."""
         losses, squares = [], torch.zeros(2, dtype=torch.float64)
-        centre = self.task.delta[self.task.train].mean(0)
+        centre = self.task.training_mean()
         for some in rows.split(self.config.batch_conditions):
             effect, context = self._effect(self.averaged.module, some)
             losses.append(self._row_loss(some, effect, context).cpu().double())
             predicted = delta_of(effect, self.task, context)
-            truth = self.task.delta[some]
-            squares += torch.stack([(truth - predicted).square().sum(), (truth - centre).square().sum()]).double()
+            truth, known = self.task.delta[some], self.task.known(some)
+            errors = [(known * (truth - one)).square().sum() for one in (predicted, centre)]
+            squares += torch.stack(errors).double()
         return torch.cat(losses), float(1 - squares[0] / squares[1].clamp_min(1e-12))
 
     def configure_optimizers(self) -> Any:
@@ -221,7 +224,6 @@ def train(
     device: str = "auto",
     random_state: int = 0,
     callbacks: Sequence[Callback] = (),
-    logger: Any = None,
 ) -> History:
     """Train a predictor in place; it keeps the last weights that validation does not call worse than the best.
 
@@ -248,7 +250,7 @@ def train(
             precision=config.precision,
             gradient_clip_val=config.clip,
             callbacks=[*callbacks, *_state_keeper(config)],
-            logger=logger if logger is not None else False,
+            logger=config.logger if config.logger is not None else False,
             enable_checkpointing=config.folder is not None,
             enable_progress_bar=False,
             enable_model_summary=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from scperturbmamba.engine.cell_likelihood import CellStatistics
@@ -34,6 +35,8 @@ class Task:
         For ``nb``: (contexts, genes) log rate of the control cells.
     to_delta
         For ``nb``: from shifts, log dispersion and context to effects on the scale of X.
+    entry_weight
+        (rows, genes): how much each number of ``delta`` counts, 0 where it is not known; None where all count the same.
     """
 
     conditions: ConditionInputs
@@ -45,6 +48,25 @@ class Task:
     cells: CellStatistics | None = None
     log_rate: Tensor | None = None
     to_delta: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+    entry_weight: Tensor | None = None
+
+    def mean_square(self, values: Tensor, rows: Tensor) -> Tensor:
+        """Return the mean square of values (rows, genes) over the genes, each by its weight."""
+        if self.entry_weight is None:
+            return values.square().mean(1)
+        weight = self.entry_weight[rows].to(values.device)
+        return (weight * values.square()).sum(1) / weight.sum(1).clamp_min(1e-12)
+
+    def known(self, rows: Tensor) -> Tensor:
+        """Return 1 where an effect was measured, (rows, genes)."""
+        if self.entry_weight is None:
+            return torch.ones_like(self.delta[rows])
+        return (self.entry_weight[rows] > 0).to(self.delta.dtype)
+
+    def training_mean(self) -> Tensor:
+        """Return the mean effect of the training rows, (genes,), over what is known."""
+        known = self.known(self.train)
+        return (known * self.delta[self.train]).sum(0) / known.sum(0).clamp_min(1)
 
 
 @dataclass

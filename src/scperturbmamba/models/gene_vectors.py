@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.models.encoding import all_names, described_by, standardised
 
 _WIDTH = 100  # wider tables are reduced, over all genes that a source knows
+_REMEMBERED = 4
+_READ: dict[tuple[Any, ...], tuple[Any, Any]] = {}  # holds the tables too, so that no other has their id
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,22 @@ class GeneVectors:
 
     @classmethod
     def of(cls, data: Bundle, source: str | None = None) -> Self:
-        """Read one source, or all that say what a gene does.
+        """Read one source, or all that say what a gene does; the last readings are remembered.
 
         Raises
         ------
         KeyError
             There is no such source.
         """
+        key = (id(data.features), source, data.genes)
+        if key not in _READ:
+            while len(_READ) >= _REMEMBERED:
+                _READ.pop(next(iter(_READ)))
+            _READ[key] = (data.features, cls._read(data, source))
+        return _READ[key][1]
+
+    @classmethod
+    def _read(cls, data: Bundle, source: str | None) -> Self:
         tables = [table for table in data.features if table.source == source] if source else described_by(data.features)
         if not tables:
             wanted = repr(source) if source else "that says what a gene does (gene sets, pathways, a table)"

@@ -49,7 +49,7 @@ class BiMamba:
     device: str = "auto"
     engine: Engine = "auto"
 
-    def fit(self, data: Bundle, *, callbacks: Sequence[Any] = (), logger: Any = None) -> Self:
+    def fit(self, data: Bundle, *, callbacks: Sequence[Any] = ()) -> Self:
         """Train on the training rows; the validation rows decide when to stop."""
         self.encoder = Encoder.fit(data)
         self.contexts = data.contexts
@@ -67,7 +67,6 @@ class BiMamba:
             device=self.device,
             random_state=self.random_state,
             callbacks=callbacks,
-            logger=logger,
         )
         return self
 
@@ -154,7 +153,8 @@ class BiMamba:
         return result
 
     def _build(self, data: Bundle) -> Predictor:
-        deltas = data.delta[data.training()]
+        rows = data.training()
+        deltas = data.delta[rows][data.known[rows]]
         log_r = None
         if self.count_model is not None:
             log_r = torch.from_numpy(self.count_model.log_dispersion[self.encoder.order])
@@ -184,6 +184,7 @@ class BiMamba:
             cells=statistics,
             log_rate=log_rate,
             to_delta=to_delta,
+            entry_weight=None if data.weight is None else torch.from_numpy(np.ascontiguousarray(data.weight[:, order])),
         )
 
 
