@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 import scperturbmamba as spm
 from scperturbmamba.cli import app
+from scperturbmamba.tl._comparison import HEADLINE
 
 torch.set_num_threads(1)
 
@@ -44,17 +45,42 @@ def test_the_demo_goes_from_raw_counts_to_predictions_and_figures(demo):
 
 def test_the_demo_prints_the_network_beside_the_baselines_and_says_what_it_is_worth(demo):
     result, folder = demo
-    predicted = ad.read_h5ad(folder / "predicted.h5ad")
-    summary = predicted.uns["evaluation"]["summary"]
-    assert f"{predicted.n_obs} held-out conditions" in result.output
-    for name in ("bimamba", "no_change", "mean", "additive"):
-        (line,) = [line for line in result.output.splitlines() if line.startswith(name)]
-        wanted = summary.loc["predicted" if name == "bimamba" else name].round(3).tolist()
+    found = ad.read_h5ad(folder / "predicted.h5ad").uns["evaluation"]
+    assert f"{len(found['conditions'])} held-out conditions" in result.output
+    for name in ("bimamba", "no_change", "mean", "additive", "ridge", "replicate"):
+        line = next(line for line in result.output.splitlines() if line.startswith(f"{name} "))
+        wanted = found["summary"].loc["predicted" if name == "bimamba" else name, list(HEADLINE)].round(3).tolist()
         assert [float(value) for value in line.split()[1:]] == pytest.approx(wanted)
-    better = summary.loc["predicted", "mse"] < summary.loc["mean", "mse"]
-    verdict = result.output.split("The network ")[1].splitlines()[0]
-    assert (" mse" in verdict) == better
+    for row in found["verdicts"].itertuples():
+        name = row.model.replace("predicted", "bimamba")
+        (line,) = [
+            line for line in result.output.splitlines() if line.startswith(f"{name} {row.verdict} {row.baseline}")
+        ]
+        assert f"{row.n} perturbations" in line
     assert all(name in result.output for name in FILES)
+
+
+def test_a_benchmark_of_folds_writes_a_report_and_resumes(tmp_path):
+    options = ("--model", "mean", "--model", "ridge", "--folds", "2", "--jobs", "1", "--out", tmp_path / "b")
+    first = run("benchmark", *options)
+    assert first.exit_code == 0, first.output
+    assert (
+        "ridge" in first.output and "replicate" in first.output and str(tmp_path / "b" / "report.html") in first.output
+    )
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "b" / "predictions").iterdir()}
+    assert len(made) == 4
+    again = run("benchmark", *options)
+    assert again.output == first.output
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [(("--model", "gears"), "models"), (("--feature", "sets"), "NAME=FILE"), (("--scheme", "random"), "scheme")],
+)
+def test_a_benchmark_that_cannot_be_says_why(arguments, text, tmp_path):
+    result = run("benchmark", *arguments, "--out", tmp_path / "b")
+    assert result.exit_code != 0 and text in str(result.exception)
 
 
 def test_a_file_of_the_user_s_takes_the_same_journey(tmp_path):
@@ -101,6 +127,6 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 
 def test_help_lists_the_command_and_its_options():
-    assert "demo" in run("--help").output
+    assert all(name in run("--help").output for name in ("demo", "benchmark"))
     found = run("demo", "--help").output
     assert all(option in found for option in ("--data", "--out", "--column", "--head", "--epochs"))

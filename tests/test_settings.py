@@ -57,7 +57,7 @@ def test_an_impossible_choice_is_refused_and_the_old_one_stays(settings, name, v
 
 def test_the_repr_shows_every_choice(settings):
     settings.cache_dir = "x"
-    assert repr(settings) == "Settings(device='auto', engine='auto', cache_dir='x', progress=True)"
+    assert repr(settings) == "Settings(device='auto', engine='auto', cache_dir='x', progress=True, n_jobs=1)"
 
 
 def test_the_package_has_one_settings_object():

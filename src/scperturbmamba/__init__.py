@@ -14,13 +14,13 @@ import anndata  # noqa: F401
 from scperturbmamba._settings import settings
 
 if TYPE_CHECKING:
-    from scperturbmamba import datasets, get, metrics, pl, pp, tl
+    from scperturbmamba import datasets, get, io, metrics, pl, pp, tl
     from scperturbmamba.tl._engine import describe_engine
 
 __version__ = version("scperturbmamba")
-__all__ = ["datasets", "describe_engine", "get", "metrics", "pl", "pp", "settings", "tl"]
+__all__ = ["datasets", "describe_engine", "get", "io", "metrics", "pl", "pp", "settings", "tl"]
 
-_ROOMS = frozenset({"datasets", "get", "metrics", "pl", "pp", "tl"})
+_ROOMS = frozenset({"datasets", "get", "io", "metrics", "pl", "pp", "tl"})
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from anndata import AnnData
 
-Slot = Literal["obs", "var", "obsm", "varm", "uns", "layers"]
+Slot = Literal["obs", "var", "obsm", "varm", "obsp", "uns", "layers"]
 
 
 def check_key(adata: AnnData, slot: Slot, key: str, *, made_by: str) -> None:
@@ -50,6 +50,14 @@ def check_positive(value: float, argument: str) -> None:
     """Refuse a number that is not above zero."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not value > 0:
         msg = f"`{argument}` must be a number above 0; found {value!r}."
+        raise ValueError(msg)
+
+
+def check_whole(value: float, argument: str) -> None:
+    """Refuse a number that is not a whole one above zero."""
+    check_positive(value, argument)
+    if value != int(value):
+        msg = f"`{argument}` must be a whole number; found {value!r}."
         raise ValueError(msg)
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import anndata
 from anndata import AnnData
 from matplotlib import pyplot as plt
 
 from scperturbmamba import _keys, datasets, pl, pp, tl
+from scperturbmamba.tl._comparison import HEADLINE, in_words
+from scperturbmamba.tl._model_names import is_baseline
 
+_FOLD = "fold"
 _GUIDE_RULE = r"^(.+)_g\d+$"
 
 
@@ -46,15 +51,34 @@ class Journey:
         files = {"position": truth["outside"], "pathway": truth["gene_sets"], "sets": truth["gene_sets"]}
         return cls(adata, _keys.GUIDE_TARGET, library_size, files)
 
-    def prepare(self) -> None:
-        """Label, clean, normalise, split, and describe the genes."""
+    def take_features(self, given: Sequence[str]) -> None:
+        """Add gene features named ``NAME=FILE``.
+
+        Raises
+        ------
+        ValueError
+            One is not of that form.
+        """
+        for one in given:
+            name, mark, file = one.partition("=")
+            if not (name and mark and file):
+                msg = f"a feature is given as NAME=FILE, such as hallmark=h.gmt; found {one!r}."
+                raise ValueError(msg)
+            self.files[name] = file
+
+    def prepare(self, *, scheme: str = "perturbation", folds: int = 0) -> list[str]:
+        """Label, clean, normalise, describe the genes, split (into folds if asked); return the names of the splits."""
         pp.perturbation_labels(self.adata, self.column)
         pp.qc_perturbseq(self.adata, max_targets=2 if self.column == _keys.GUIDE_TARGET else None)
         pp.normalize(self.adata, library_size=self.library_size)
-        pp.split_conditions(self.adata)
-        tl.gene_features(
-            self.adata, ["identity", "position", "pathway", *({"sets"} & set(self.files))], files=self.files
-        )
+        names = [f"{_FOLD}{number}" for number in range(folds)]
+        for number, name in enumerate(names):
+            pp.split_conditions(self.adata, "kfold", fold=(number, folds), key_added=name)
+        if not names:
+            pp.split_conditions(self.adata, scheme)
+        sources = dict.fromkeys(["identity", "position", "pathway", *self.files])
+        tl.gene_features(self.adata, list(sources), files=self.files)
+        return names or [_keys.SPLIT]
 
     def train(self, *, head: str, epochs: int) -> None:
         """Train the network."""
@@ -85,12 +109,30 @@ class Journey:
             figure.savefig(folder / f"{name}.png", dpi=150)
             plt.close(figure)
 
+    def benchmark(
+        self, models: list[str] | None, splits: list[str], out: Path, *, seeds: int, epochs: int, head: str
+    ) -> str:
+        """Judge models on splits of the screen, write the report, and return the table and the verdicts."""
+        net, train = {"head": head}, {"epochs": epochs}
+        tl.benchmark(self.adata, models, splits=splits, seeds=range(seeds), net=net, train=train, folder=out)
+        return judged(self.adata.uns[_keys.BENCHMARK])
+
     def verdict(self, predicted: AnnData) -> str:
         """Return the table of scores, and in words whether the network earned its place."""
-        summary = predicted.uns[_keys.EVALUATION]["summary"].rename(index={"predicted": "bimamba"})
-        ours, mean = summary.loc["bimamba"], summary.loc["mean"]
-        better = [name for name in ("mse", "l2") if ours[name] < mean[name]]
-        better += [name for name in ("pearson_delta", "pearson_delta_centred") if ours[name] > mean[name]]
-        words = "is better than the training mean on " + ", ".join(better) if better else "does not beat the mean"
-        n = predicted.n_obs
-        return f"{n} held-out conditions, averages:\n{summary.round(3).to_string()}\n\nThe network {words}."
+        found = dict(predicted.uns[_keys.EVALUATION])
+        for name in ("summary", "verdicts", "collapse"):
+            found[name] = (
+                found[name].replace({"model": {"predicted": "bimamba"}}).rename(index={"predicted": "bimamba"})
+            )
+        return judged(found)
+
+
+def judged(found: Mapping[str, Any]) -> str:
+    """Return the headline scores, and who beats whom in words."""
+    table = found["summary"].reindex(columns=list(HEADLINE))
+    words = in_words(found["verdicts"])
+    alarms = found["collapse"].query("alarm")["model"]
+    collapsed = [name for name in alarms if not is_baseline(name)]
+    words += [f"{name} predicts nearly the same for every perturbation" for name in collapsed]
+    n = len(found["conditions"])
+    return f"{n} held-out conditions, averages:\n{table.round(3).to_string()}\n\n" + "\n".join(words)

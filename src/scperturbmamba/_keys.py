@@ -41,6 +41,7 @@ COUNTS: Final = "counts"  # raw integers
 CONTROL_LAYER: Final = "control"
 DELTA: Final = "delta"  # minus the matched control, in the scale of X
 SE: Final = "se"
+SD: Final = "sd"
 
 # obsm, varm, uns
 GUIDE_COUNTS: Final = "guide_counts"
@@ -51,6 +52,7 @@ GENE_PREFIX: Final = "gene_"  # varm and uns: "gene_identity", "gene_position", 
 PREDICTOR: Final = "predictor"
 BENCHMARK: Final = "benchmark"
 EVALUATION: Final = "evaluation"
+SIMILARITY: Final = "similarity"  # obsp as well: rows × rows
 PARAMS: Final = "params"
 
 # the canonical label of the empty condition

@@ -1,4 +1,4 @@
-"""What holds for a whole session: device, engine, cache folder, progress bars."""
+"""What holds for a whole session: device, engine, cache folder, progress bars, processes."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ class Settings:
         Where downloads are kept; ``SPM_CACHE`` sets it from outside.
     progress
         Show progress bars.
+    n_jobs
+        Processes of a benchmark, 1 or more.
 
     Examples
     --------
@@ -41,15 +43,17 @@ class Settings:
     engine: Literal["auto", "torch", "mamba_ssm"]
     cache_dir: Path
     progress: bool
+    n_jobs: int
 
     def __init__(self) -> None:
         self.device = "auto"
         self.engine = "auto"
         self.cache_dir = Path(os.environ.get("SPM_CACHE", Path.home() / ".cache" / "scperturbmamba"))
         self.progress = True
+        self.n_jobs = 1
 
     def __setattr__(self, name: str, value: object) -> None:
-        known = ("device", "engine", "cache_dir", "progress")
+        known = ("device", "engine", "cache_dir", "progress", "n_jobs")
         if name not in known:
             msg = f"`spm.settings` has no {name!r}. Choose one of {', '.join(known)}."
             raise AttributeError(msg)
@@ -60,6 +64,9 @@ class Settings:
         if name == "progress" and not isinstance(value, bool):
             msg = f"`spm.settings.progress` must be True or False; found {value!r}."
             raise TypeError(msg)
+        if name == "n_jobs" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            msg = f"`spm.settings.n_jobs` must be a whole number, 1 or more; found {value!r}."
+            raise ValueError(msg)
         if name == "cache_dir" and not isinstance(value, (str, os.PathLike)):
             msg = f"`spm.settings.cache_dir` must be a path; found {value!r}."
             raise TypeError(msg)
@@ -89,7 +96,7 @@ class Settings:
     def __repr__(self) -> str:
         return (
             f"Settings(device={self.device!r}, engine={self.engine!r}, "
-            f"cache_dir={str(self.cache_dir)!r}, progress={self.progress})"
+            f"cache_dir={str(self.cache_dir)!r}, progress={self.progress}, n_jobs={self.n_jobs})"
         )
 
 

@@ -119,10 +119,17 @@ def test_a_split_survives_a_file(tmp_path):
     assert back.uns["split"]["params"] == adata.uns["split"]["params"]
 
 
-@pytest.mark.parametrize(("n_control", "found"), [(0, "none at all"), (2, "'all': 2")])
-def test_too_few_control_cells_are_reported(n_control, found):
-    adata = screen(n_control=n_control)
-    with pytest.warns(UserWarning, match=f"too few control cells.*{found}"):
+def test_too_few_control_cells_are_reported():
+    adata = screen(n_control=2)
+    with pytest.warns(UserWarning, match="too few control cells.*'all': 2"):
+        spm.pp.split_conditions(adata)
+    assert set(sides(adata)) == {"train", "val", "test"}
+
+
+def test_a_table_of_effects_without_any_control_is_divided_in_silence():
+    adata = screen(n_control=0)  # `pp.perturbation_labels` has told already
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         spm.pp.split_conditions(adata)
     assert set(sides(adata)) == {"train", "val", "test"}
 

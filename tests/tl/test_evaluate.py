@@ -9,32 +9,38 @@ from scipy import stats
 import scperturbmamba as spm
 
 METRICS = ["mse", "l2", "pearson_delta", "pearson_delta_centred", "direction_top20"]
-MODELS = ["predicted", "no_change", "mean", "additive"]
+IN_OBS = ["mse", "l2", "pearson_delta", "pearson_delta_centred", "direction_top20", "pds_l1"]
+PLAIN = ["no_change", "mean", "matching_mean", "additive", "scaled_additive", "bilinear"]
+BASELINES = [*PLAIN, "nearest", "knn", "ridge", "knn_shuffled", "ridge_shuffled"]
+CEILINGS = ["replicate", "interpolated_duplicate"]
+MODELS = ["predicted", *BASELINES, *CEILINGS]
 
 
 def measured(adata, context=None):
-    """Return effects by (side, label, level), each against the control cells of its side and level."""
+    """Return effects and their t by (side, label, level), each against the control cells of its side and level."""
     table = adata.to_df().astype(np.float64)
     level = pd.Series("all", index=adata.obs_names) if context is None else adata.obs[context].astype(str)
     keys = [adata.obs["split"].astype(str), adata.obs["perturbation"].astype(str), level]
-    means = table.groupby(keys).mean()
-    means.index.names = ["side", "label", "level"]
-    control = means.xs("control", level="label")
-    return {
-        (side, label, one): row.to_numpy() - control.loc[(side, one)].to_numpy()
-        for (side, label, one), row in means.iterrows()
-        if label not in ("control", "nan")
-    }
+    groups = table.groupby(keys)
+    means, errors = groups.mean(), groups.var() / groups.count()
+    for one in (means, errors):
+        one.index.names = ["side", "label", "level"]
+    control, noise = (one.xs("control", level="label") for one in (means, errors))
+    treated = [key for key in means.index if key[1] not in ("control", "nan")]
+    effects = {key: (means.loc[key] - control.loc[(key[0], key[2])]).to_numpy() for key in treated}
+    spread = {key: np.sqrt(errors.loc[key] + noise.loc[(key[0], key[2])]).to_numpy() for key in treated}
+    return effects, {key: np.nan_to_num(effects[key] / spread[key]) for key in treated}, control
 
 
-def expected_scores(truth, predicted, centre):
-    top = np.argsort(-np.abs(truth), kind="stable")[:20]
+def expected_scores(truth, t, predicted, centre, noise):
+    """``noise``: control of the training side minus that of the truth."""
+    top = np.argsort(-np.abs(t), kind="stable")[:20]
     sign = np.where(predicted[top] == 0, 0.5, np.sign(predicted[top]) == np.sign(truth[top]))
     flat = np.ptp(predicted) < 1e-12
     flat_centred = np.ptp(predicted - centre) < 1e-6
     return {
-        "mse": np.mean((truth - predicted) ** 2),
-        "l2": np.linalg.norm(truth - predicted),
+        "mse": np.mean((truth - noise - predicted) ** 2),
+        "l2": np.linalg.norm(truth - noise - predicted),
         "pearson_delta": 0 if flat else stats.pearsonr(truth, predicted)[0],
         "pearson_delta_centred": 0 if flat_centred else stats.pearsonr(truth - centre, predicted - centre)[0],
         "direction_top20": sign.mean(),
@@ -55,20 +61,23 @@ def test_scores_are_those_of_an_independent_computation(request, conditions_of, 
     labels = [*conditions_of(adata, "test"), *conditions_of(adata, "val"), *conditions_of(adata, "train")[:3]]
     predicted = spm.tl.predict(adata, labels)
     assert spm.tl.evaluate(predicted, adata) is None
-    effects = measured(adata, context)
-    centre = np.mean([value for key, value in effects.items() if key[0] == "train"], axis=0)
-    scores = spm.get.scores(predicted).pivot(index=["perturbation", "model"], columns="metric", values="value")
-    assert len(scores) == 4 * predicted.n_obs
+    effects, t, control = measured(adata, context)
+    tidy = spm.get.scores(predicted)
+    tidy = tidy[(tidy["genes"] == "all") & tidy["model"].isin(MODELS[:-2])]
+    scores = tidy.pivot(index=["perturbation", "context", "model"], columns="metric", values="value")
+    assert len(scores) == len(MODELS[:-2]) * predicted.n_obs
     for name in predicted.obs_names:
         row = predicted.obs.loc[name]
         key = next(one for one in effects if one[1:] == (row["perturbation"], row["context"]))
         assert row["split"] == key[0]
         models = {"predicted": predicted[name].layers["delta"][0].astype(np.float64)}
         models |= expected_baselines(effects, row["perturbation"], row["context"])
+        own = [value for one, value in effects.items() if one[0] == "train" and one[2] == key[2]]
         for model, guess in models.items():
-            wanted = expected_scores(effects[key], guess, centre)
+            noise = (control.loc[("train", key[2])] - control.loc[(key[0], key[2])]).to_numpy()
+            wanted = expected_scores(effects[key], t[key], guess, np.mean(own, axis=0), noise)
             for metric in METRICS:
-                found = scores.loc[(name, model), metric]
+                found = scores.loc[(row["perturbation"], row["context"], model), metric]
                 assert found == pytest.approx(wanted[metric], abs=2e-4), (name, model, metric)
                 if model == "predicted":
                     assert row[metric] == pytest.approx(found, abs=1e-12)
@@ -78,12 +87,14 @@ def test_the_baselines_always_stand_beside_the_prediction(trained, conditions_of
     predicted = spm.tl.predict(trained, conditions_of(trained, "test"))
     spm.tl.evaluate(predicted, trained)
     summary = predicted.uns["evaluation"]["summary"]
-    assert list(summary.index) == MODELS and list(summary.columns) == METRICS
+    assert list(summary.index) == MODELS and len(summary.columns) == 31
     scores = spm.get.scores(predicted)
-    assert list(scores.columns) == ["model", "perturbation", "metric", "value"]
+    assert list(scores.columns) == ["model", "genes", "perturbation", "context", "metric", "value"]
+    assert set(scores["genes"]) == {"all", "without target"}
+    with_target = scores[scores["genes"] == "all"]
     np.testing.assert_allclose(
         summary.stack().sort_index(),
-        scores.groupby(["model", "metric"])["value"].mean().sort_index(),
+        with_target.groupby(["model", "metric"])["value"].mean().dropna().sort_index(),
     )
     assert summary.loc["no_change", "pearson_delta"] == 0 and summary.loc["no_change", "direction_top20"] == 0.5
     assert summary.loc["mean", "pearson_delta_centred"] == pytest.approx(0, abs=1e-6)
@@ -91,11 +102,16 @@ def test_the_baselines_always_stand_beside_the_prediction(trained, conditions_of
 
 def test_a_perfect_prediction_is_scored_as_perfect(trained, conditions_of):
     predicted = spm.tl.predict(trained, conditions_of(trained, "test"))
-    effects = measured(trained)
+    effects, _, control = measured(trained)
     predicted.layers["delta"] = np.array([effects["test", name, "all"] for name in predicted.obs_names])
     spm.tl.evaluate(predicted, trained)
     best = predicted.uns["evaluation"]["summary"].loc["predicted"]
-    assert best["mse"] == pytest.approx(0, abs=1e-10) and best["l2"] == pytest.approx(0, abs=1e-4)
+    low = ["mse", "mae", "l2", "wmse", "rank", "mse_top20", "mse_top50", "mse_top100", "mse_top200"]
+    assert best["rank"] == 0
+    noise = (control.loc[("train", "all")] - control.loc[("test", "all")]).to_numpy()
+    assert best["mse"] == pytest.approx(np.mean(noise**2), rel=1e-4)  # of the controls, no more
+    some = [name for name in best.index if name not in low and not name.startswith("de_")]
+    assert best[some].to_numpy() == pytest.approx(1, abs=1e-6)
     assert best["pearson_delta"] == pytest.approx(1) and best["pearson_delta_centred"] == pytest.approx(1)
     assert best["direction_top20"] == 1
 
@@ -107,7 +123,7 @@ def test_evaluating_leaves_the_screen_and_the_predictions_as_they_were(trained, 
     assert everything_in(trained) == before
     assert np.array_equal(predicted.X, x)
     assert list(predicted.obs)[:5] == ["perturbation", "context", "seen", "n_train_cells", "support"]
-    assert sorted(list(predicted.obs)[5:]) == sorted([*METRICS, "split"])
+    assert sorted(list(predicted.obs)[5:]) == sorted([*IN_OBS, "split"])
 
 
 def test_evaluating_twice_gives_the_same(trained, conditions_of):
@@ -199,3 +215,43 @@ def test_a_good_evaluation_is_silent(trained, conditions_of):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         spm.tl.evaluate(predicted, trained)
+
+
+def test_the_perturbed_genes_are_left_out_of_the_second_half_of_the_scores(trained):
+    predicted = spm.tl.predict(trained, ["KLF15", "GATA2"])
+    spm.tl.evaluate(predicted, trained)
+    before = spm.get.scores(predicted)
+    for name in ("KLF15", "GATA2"):
+        if name in predicted.var_names:
+            predicted.layers["delta"][list(predicted.obs_names).index(name), list(predicted.var_names).index(name)] = 99
+    spm.tl.evaluate(predicted, trained)
+    after = spm.get.scores(predicted)
+    ours = before["model"] == "predicted"
+    blind, told_apart = before["genes"] == "without target", before["metric"].str.startswith("pds")
+    np.testing.assert_array_equal(before[ours & blind]["value"], after[ours & blind]["value"])
+    np.testing.assert_array_equal(before[ours & told_apart]["value"], after[ours & told_apart]["value"])
+    measured_targets = [name for name in ("KLF15", "GATA2") if name in predicted.var_names]
+    assert measured_targets and not np.allclose(before[ours & ~blind]["value"], after[ours & ~blind]["value"])
+
+
+def test_what_was_held_out_is_described(trained, conditions_of):
+    predicted = spm.tl.predict(trained, [*conditions_of(trained, "test"), "GATA2"])
+    spm.tl.evaluate(predicted, trained)
+    rows = predicted.uns["evaluation"]["conditions"].set_index("perturbation")
+    assert rows.loc["GATA2", "novelty"] == "seen gene"
+    held_out = rows.drop(index="GATA2")
+    seen = set(conditions_of(trained, "train"))
+    for label, novelty in held_out["novelty"].items():
+        parts = label.split("+")
+        known = sum(any(part in one.split("+") for one in seen) for part in parts)
+        assert novelty == (f"{known} of 2 seen" if len(parts) == 2 else "seen gene" if known else "unseen gene")
+    cells = trained.obs[trained.obs["split"] == "test"]["perturbation"].value_counts()
+    assert held_out["n_cells"].tolist() == [cells[label] for label in held_out.index]
+
+
+def test_a_condition_with_cells_on_every_side_is_judged_on_the_test_side(screen):
+    spm.pp.split_conditions(screen, "cell")
+    spm.tl.train_predictor(screen, net={"width": 8, "head_width": 8, "state": 4}, train={"epochs": 1})
+    predicted = spm.tl.predict(screen, ["GATA2", "KLF15"])
+    spm.tl.evaluate(predicted, screen)
+    assert predicted.obs["split"].tolist() == ["test", "test"]

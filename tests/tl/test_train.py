@@ -12,7 +12,7 @@ import scperturbmamba as spm
 from scperturbmamba.engine.config import NetConfig, TrainConfig
 from scperturbmamba.tl import _train
 
-PARAMS = {"head", "context", "covariates", "net", "train", "random_state", "split", "features"}
+PARAMS = {"head", "context", "covariates", "net", "train", "random_state", "response", "split", "features"}
 HISTORY = ["epoch", "step", "train_loss", "val_loss", "train_r2", "val_r2", "lr", "seconds"]
 
 
@@ -134,7 +134,8 @@ def test_a_view_is_trained_and_its_parent_left_alone(screen, train_tiny):
 
 
 def test_a_lightning_logger_is_passed_on(screen, train_tiny, tmp_path):
-    train_tiny(screen, logger=CSVLogger(tmp_path, name="run", version=0))
+    logger = CSVLogger(tmp_path, name="run", version=0)
+    train_tiny(screen, train={"epochs": 3, "every_n_epochs": 1, "logger": logger})
     logged = pd.read_csv(tmp_path / "run" / "version_0" / "metrics.csv")
     np.testing.assert_allclose(logged["val_loss"].dropna(), screen.uns["predictor"]["history"]["val_loss"], rtol=1e-5)
 

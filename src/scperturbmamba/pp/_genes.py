@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scanpy as sc
 from anndata import AnnData
+from numpy.typing import NDArray
 
 from scperturbmamba import _keys
 from scperturbmamba._checks import check_in_memory, check_key, check_log_normalised, check_positive, check_unique_genes
@@ -63,10 +66,7 @@ def select_genes(adata: AnnData, *, n_top_genes: int = 2000, keep_targets: bool 
     check_log_normalised(adata)
     training = adata[(adata.obs[key] == _keys.TRAIN).to_numpy()]
 
-    table = sc.pp.highly_variable_genes(
-        AnnData(training.X, var=training.var[[]]), n_top_genes=min(n_top_genes, adata.n_vars), inplace=False
-    )
-    variable = table["highly_variable"].to_numpy(dtype=bool)
+    variable = variable_genes(training.X, min(n_top_genes, adata.n_vars))
     labels = adata.obs[_keys.PERTURBATION].astype("category").cat.categories
     is_target = np.asarray(adata.var_names.isin(part_names(Condition.parse(str(label)) for label in labels)))
 
@@ -74,3 +74,9 @@ def select_genes(adata: AnnData, *, n_top_genes: int = 2000, keep_targets: bool 
     adata.var[_keys.HIGHLY_VARIABLE] = variable
     adata.var[_keys.IS_TARGET] = is_target
     adata.var[_keys.SELECTED] = variable | is_target if keep_targets else variable
+
+
+def variable_genes(matrix: Any, n_top_genes: int) -> NDArray[np.bool_]:
+    """Return (genes,): the most variable of log-normalised cells × genes, sparse or dense."""
+    table = sc.pp.highly_variable_genes(AnnData(matrix), n_top_genes=n_top_genes, inplace=False)
+    return table["highly_variable"].to_numpy(dtype=bool)

@@ -169,6 +169,6 @@ def _scheme_name(adata: AnnData, scheme: str | Path | Mapping[str, Any]) -> str:
 def _warn_of_few_controls(level: pd.Series) -> None:
     n_control = level.value_counts()
     few = {str(name): int(n) for name, n in n_control[n_control < len(SIDES)].items()}
-    if few or not len(level):
-        text = f"too few control cells to give train, val and test some of their own: {few or 'none at all'}."
+    if few:
+        text = f"too few control cells to give train, val and test some of their own: {few}."
         warnings.warn(text, UserWarning, stacklevel=3)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -11,15 +9,19 @@ from numpy.typing import NDArray
 
 from scperturbmamba import _keys
 from scperturbmamba._checks import check_key, check_params
-from scperturbmamba.data.bundle import Bundle
-from scperturbmamba.tl._scoring import METRICS, fit_baselines, predict_rows, score_models, summarise
-from scperturbmamba.tl._truth import Truth, measured_effects
+from scperturbmamba.data.responses import EXPRESSION, read_bundle
+from scperturbmamba.tl._ceiling import NO_SCALE, score_ceiling
+from scperturbmamba.tl._comparison import HEADLINE
+from scperturbmamba.tl._judgement import held_out_rows, judge
+from scperturbmamba.tl._model_names import baseline_names, is_baseline, make_baseline
+from scperturbmamba.tl._scoring import predict_rows, reference_of, score_models
+from scperturbmamba.tl._truth import Truth, measured_sides
 
 _PREDICTED = "predicted"
 
 
-def evaluate(predicted: AnnData, adata: AnnData) -> None:
-    """Score predictions against the measured effects of a screen, beside no change, training mean and additive.
+def evaluate(predicted: AnnData, adata: AnnData, *, key: str | None = None, key_added: str = _keys.EVALUATION) -> None:
+    """Judge predictions, ours or anybody's, by the measured effects of a screen, beside every baseline and the ceiling.
 
     A condition on the test side is compared with test cells and test controls, one on the training side with training
     cells and controls: truth and model input never share control cells.
@@ -27,17 +29,24 @@ def evaluate(predicted: AnnData, adata: AnnData) -> None:
     Parameters
     ----------
     predicted
-        A result of :func:`predict`, one row per condition.
+        A result of :func:`predict` or of ``io.read_predictions``, one row per condition.
     adata
         The screen, with labels, log-normalised ``X`` and the split used in training.
+    key
+        Column of ``obs`` with the split; the default is the one used in training.
+    key_added
+        Name of the slot in ``predicted.uns``.
 
     Returns
     -------
     None
         Writes ``predicted.obs``: ``mse``, ``l2`` (over the 1,000 genes highest in control), ``pearson_delta``,
-        ``pearson_delta_centred`` (after the training mean is taken from both), ``direction_top20``, ``split``; NaN
-        where a condition was not measured. ``predicted.uns["evaluation"]``: ``params``, ``scores`` (a row per model,
-        condition and metric) and ``summary`` (models × metrics).
+        ``pearson_delta_centred`` (after the training mean is taken from both), ``direction_top20``, ``pds_l1``,
+        ``split``; NaN where a condition was not measured. ``predicted.uns[key_added]``: ``params``; ``scores`` (a row
+        per model, condition, metric, with and without the perturbed genes themselves); ``summary`` (models × metrics);
+        ``scaled`` (the same, 0 the training mean, 1 a replicate); ``comparison`` (paired gains over each baseline with
+        95 % intervals); ``verdicts`` (the same in words); ``strata`` (by effect size, cells, and what was seen);
+        ``collapse`` (how alike predictions are to each other); ``conditions`` (what was held out).
 
     Raises
     ------
@@ -48,7 +57,8 @@ def evaluate(predicted: AnnData, adata: AnnData) -> None:
 
     References
     ----------
-    Ahlmann-Eltze et al. (2025), Nature Methods.
+    Ahlmann-Eltze et al. (2025), Nature Methods. Viñas Torné et al. (2025), Nature Biotechnology (Systema). Miller et
+    al. (2025), bioRxiv.
 
     Examples
     --------
@@ -61,33 +71,42 @@ def evaluate(predicted: AnnData, adata: AnnData) -> None:
     >>> held_out = adata.obs.query("split == 'test' and not is_control")["perturbation"].unique()
     >>> predicted = spm.tl.predict(adata, list(held_out))
     >>> spm.tl.evaluate(predicted, adata)
-    >>> list(predicted.uns["evaluation"]["summary"].index)
-    ['predicted', 'no_change', 'mean', 'additive']
+    >>> predicted.uns["evaluation"]["verdicts"].iloc[0][["model", "verdict", "baseline"]].tolist()
+    ['predicted', 'too few to say', 'no_change']
     """
     check_key(predicted, "layers", _keys.DELTA, made_by="spm.tl.predict")
     check_key(predicted, "obs", _keys.PERTURBATION, made_by="spm.tl.predict")
     check_key(adata, "obs", _keys.PERTURBATION, made_by="spm.pp.perturbation_labels")
     _check_one_row_per_condition(predicted)
     params = predicted.uns.get(_keys.PREDICTOR, {}).get(_keys.PARAMS, {})
-    split, context = params.get("split", _keys.SPLIT), params.get("context")
+    split = key or params.get("split", _keys.SPLIT)
+    context, response = params.get("context"), params.get("response", EXPRESSION)
     check_key(adata, "obs", split, made_by="spm.pp.split_conditions")
 
-    bundle = Bundle.from_adata(adata[:, predicted.var_names], split=split, context=context)
-    truth = _all_truth(adata, list(predicted.var_names), split, context)
+    genes = list(predicted.var_names)
+    bundle = read_bundle(adata[:, genes], response=response, split=split, context=context, features=None)
+    truth, halves = measured_sides(adata, genes=genes, context=context, split=split, response=response)
     rows, place = _matched(predicted, truth)
-    models = {_PREDICTED: _rows_of(predicted)[rows], **_baseline_rows(bundle, truth.rows.iloc[place])}
-    scores, own = score_models(models, truth, place, bundle)
+    truth = truth.take(place)
+    halves = None if halves is None else (halves[0].take(place), halves[1].take(place))
+    reference = reference_of(bundle, truth.rows)
+    models = {_PREDICTED: np.asarray(predicted.layers[_keys.DELTA], np.float32)[rows]}
+    for name in baseline_names(bundle):
+        models[name] = predict_rows(make_baseline(name).fit(bundle), bundle, truth.rows)
+    scores, own = score_models(models, truth, reference)
+    scale = NO_SCALE
+    if halves is not None:
+        ceiling, scale = score_ceiling(models, halves, reference)
+        scores = pd.concat([scores, ceiling])
+    found = judge(scores, scale, held_out_rows(truth, halves, bundle), models, truth.delta, is_baseline)
 
-    for name in METRICS:
+    for name in HEADLINE:
         predicted.obs[name] = _spread(own[name].to_numpy(), rows, predicted.n_obs)
     sides = np.full(predicted.n_obs, "", dtype=object)
-    sides[rows] = truth.rows["side"].to_numpy()[place]
+    sides[rows] = truth.rows["side"].to_numpy()
     predicted.obs[_keys.SPLIT] = pd.Categorical(pd.Series(sides).replace("", np.nan))
-    predicted.uns[_keys.EVALUATION] = {
-        _keys.PARAMS: check_params({"split": split, "context": context}),
-        "scores": scores,
-        "summary": summarise(scores),
-    }
+    told = {"split": split, "context": context, "response": response}
+    predicted.uns[key_added] = {_keys.PARAMS: check_params(told), **found}
 
 
 def _check_one_row_per_condition(predicted: AnnData) -> None:
@@ -98,26 +117,6 @@ def _check_one_row_per_condition(predicted: AnnData) -> None:
             "`n_cells=`, or average the cells first."
         )
         raise ValueError(msg)
-
-
-def _all_truth(adata: AnnData, genes: list[str], split: str, context: str | None) -> Truth:
-    """Return the measured effects of every side, each against its own controls."""
-    found = []
-    for side in (_keys.TRAIN, _keys.VAL, _keys.TEST):
-        on_side = adata.obs[split] == side
-        if (on_side & (adata.obs[_keys.PERTURBATION] == _keys.CONTROL)).any():
-            one = measured_effects(adata, genes=genes, context=context, split=split, sides=[side])
-            found.append(Truth(one.rows.assign(side=side), one.delta, one.n_cells))
-        elif on_side.any():
-            warnings.warn(f"the side {side!r} has no control cells and is not scored.", UserWarning, stacklevel=3)
-    if not found:
-        msg = "expected control cells on at least one side of the split; found none. Run `spm.pp.split_conditions`."
-        raise ValueError(msg)
-    return Truth(
-        pd.concat([one.rows for one in found]),
-        np.vstack([one.delta for one in found]),
-        np.concatenate([one.n_cells for one in found]),
-    )
 
 
 def _matched(predicted: AnnData, truth: Truth) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -133,14 +132,6 @@ def _matched(predicted: AnnData, truth: Truth) -> tuple[NDArray[np.int64], NDArr
         )
         raise ValueError(msg)
     return rows, place[rows]
-
-
-def _rows_of(predicted: AnnData) -> NDArray[np.float32]:
-    return np.asarray(predicted.layers[_keys.DELTA], dtype=np.float32)
-
-
-def _baseline_rows(bundle: Bundle, rows: pd.DataFrame) -> dict[str, NDArray[np.float32]]:
-    return {name: predict_rows(model, bundle, rows) for name, model in fit_baselines(bundle).items()}
 
 
 def _spread(values: NDArray[np.float64], rows: NDArray[np.int64], n: int) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from scperturbmamba import _keys
 from scperturbmamba._checks import as_names, check_positive
+from scperturbmamba.data.responses import EFFECT
 from scperturbmamba.models.neural import BiMamba
 from scperturbmamba.tl._report import row_table
 from scperturbmamba.tl._requests import later_features, read_requests, resolve_context
@@ -55,7 +56,7 @@ def predict(
     AnnData of conditions (or sampled cells) × trained genes
         ``X``
             Predicted expression in the training scale, log(1 + counts per 10,000), not negative; raw counts where
-            ``n_cells`` is given.
+            ``n_cells`` is given; the effect itself after a training with ``response="effect"``.
         ``layers["delta"]``, ``layers["control"]``
             Predicted effect, and the mean of the training control cells it adds to.
         ``obs``
@@ -118,7 +119,9 @@ def _as_adata(
     var = pd.DataFrame(index=pd.Index(model.encoder.genes))
     if counts is None:
         layers = {_keys.DELTA: delta, _keys.CONTROL_LAYER: control}
-        return AnnData(np.maximum(control + delta, 0), obs=obs, var=var, layers=layers, uns=uns)
+        effects_only = uns[_keys.PREDICTOR][_keys.PARAMS].get("response") == EFFECT
+        x = delta if effects_only else np.maximum(control + delta, 0)
+        return AnnData(x, obs=obs, var=var, layers=layers, uns=uns)
     drawn = np.concatenate(counts)
     n = drawn.shape[1]
     cells = obs.loc[np.repeat(obs.index, n)].copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Condition
 from scperturbmamba.engine.kernels import describe
 from scperturbmamba.models.neural import BiMamba
+from scperturbmamba.tl._comparison import collapse
+
+_log = logging.getLogger("scperturbmamba")
 
 
 def training_report(model: BiMamba, data: Bundle) -> dict[str, Any]:
@@ -26,14 +30,28 @@ def training_report(model: BiMamba, data: Bundle) -> dict[str, Any]:
         "best_epoch": model.history.best_epoch,
         "stopped": model.history.stopped,
     }
-    centre = data.delta[data.training()].mean(0)
+    centre, measured = data.mean_effect(data.training()), np.where(data.known, data.delta, np.nan)
     for side, rows in (("train", data.training()), ("val", np.flatnonzero(data.is_val))):
         predicted = _predict_rows(model, data, rows)
         if len(rows):
-            report[f"{side}_pearson_delta"] = float(np.nanmean(metrics.pearson(data.delta[rows], predicted)))
-            report[f"{side}_r2"] = metrics.r2(data.delta[rows], predicted, centre)
-    report["similarity"] = metrics.similarity(_predict_rows(model, data, data.training()))
+            report[f"{side}_pearson_delta"] = float(np.nanmean(metrics.pearson(measured[rows], predicted)))
+            report[f"{side}_r2"] = metrics.r2(measured[rows], predicted, centre)
+    report |= _collapse(_predict_rows(model, data, data.training()), measured[data.training()])
     return report
+
+
+def _collapse(predicted: np.ndarray, measured: np.ndarray) -> dict[str, Any]:
+    """Return how alike the predictions of training conditions are, and warn where they are nearly one."""
+    found = collapse({"trained": predicted}, measured).iloc[0]
+    if found["alarm"]:
+        _log.warning(
+            "the predictions for %d training perturbations are nearly one (mean correlation %.2f, of the measured "
+            "effects %.2f; spread %.1f %% of the measured): the network acts as the mean. Train longer, or give it "
+            "gene features.", len(predicted), found["similarity"], found["measured_similarity"], 100 * found["spread"],
+        )  # fmt: skip
+    return {name: float(found[name]) for name in ("similarity", "measured_similarity", "spread")} | {
+        "collapsed": bool(found["alarm"])
+    }
 
 
 def history_table(model: BiMamba) -> pd.DataFrame:

@@ -1,76 +1,23 @@
-"""Score effects against held-out effects, beside the baselines."""
+"""Score effects against held-out effects."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from scperturbmamba import metrics
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Condition
 from scperturbmamba.data.kinds import Kinds
 from scperturbmamba.models.base import Model
-from scperturbmamba.models.baselines import Additive, NoChange, TrainingMean
+from scperturbmamba.models.part_effects import in_every_context
+from scperturbmamba.tl._metric_table import METRICS, Reference, score_rows
 from scperturbmamba.tl._truth import Truth
 
-BASELINES: Mapping[str, type[NoChange] | type[TrainingMean] | type[Additive]] = {
-    "no_change": NoChange,
-    "mean": TrainingMean,
-    "additive": Additive,
-}
-METRICS = ("mse", "l2", "pearson_delta", "pearson_delta_centred", "direction_top20")
-_HIGHEST = 1000  # L2 is taken over so many genes, those highest in control
-
-
-def score_rows(
-    truth: NDArray[np.float32],
-    predicted: NDArray[np.float32],
-    *,
-    centre: NDArray[np.float32],
-    control: NDArray[np.float32],
-) -> pd.DataFrame:
-    """Return the metrics of each row.
-
-    Parameters
-    ----------
-    truth, predicted
-        (rows × genes) effects.
-    centre
-        (genes,) mean effect of the training conditions.
-    control
-        (genes,) mean expression of control cells, which chooses the genes of L2.
-    """
-    high = np.argsort(-control, kind="stable")[:_HIGHEST]
-    return pd.DataFrame(
-        {
-            "mse": metrics.mse(truth, predicted),
-            "l2": metrics.l2(truth[:, high], predicted[:, high]),
-            "pearson_delta": metrics.pearson(truth, predicted),
-            "pearson_delta_centred": metrics.pearson_centred(truth, predicted, centre),
-            "direction_top20": metrics.direction_accuracy(truth, predicted),
-        }
-    )
-
-
-def fit_baselines(data: Bundle) -> dict[str, Model]:
-    """Return every baseline, fitted."""
-    return {name: kind().fit(data) for name, kind in BASELINES.items()}
-
-
-def summarise(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return models × metrics, averaged over conditions, in the order of first appearance."""
-    order = list(dict.fromkeys(scores["model"]))
-    wide = scores.pivot_table(index="model", columns="metric", values="value", aggfunc="mean", sort=False)
-    return wide.reindex(index=order, columns=[name for name in METRICS if name in wide])
-
-
-def tidy(table: pd.DataFrame, *, model: str, conditions: Sequence[str]) -> pd.DataFrame:
-    """Return a row per condition and metric."""
-    named = table.assign(perturbation=list(conditions), model=model)
-    return named.melt(id_vars=["model", "perturbation"], var_name="metric", value_name="value")
+ALL_GENES, NO_TARGET = "all", "without target"
 
 
 def predict_rows(model: Model, bundle: Bundle, rows: pd.DataFrame) -> NDArray[np.float32]:
@@ -86,16 +33,47 @@ def predict_rows(model: Model, bundle: Bundle, rows: pd.DataFrame) -> NDArray[np
     return result
 
 
+def reference_of(bundle: Bundle, rows: pd.DataFrame) -> Reference:
+    """Return what rows in contexts of the bundle are measured by."""
+    place = rows["context"].map({name: number for number, name in enumerate(bundle.contexts)}).to_numpy(np.int64)
+    means = np.stack([seen.mean for seen in in_every_context(bundle)])
+    gene = {name: number for number, name in enumerate(bundle.genes)}
+    targets = np.zeros((len(rows), len(bundle.genes)), bool)
+    for row, label in enumerate(rows["label"]):
+        targets[row, [gene[name] for name in Condition.parse(label).names if name in gene]] = True
+    return Reference(means[place], bundle.control[place], targets)
+
+
 def score_models(
-    models: Mapping[str, NDArray[np.float32]], truth: Truth, place: NDArray[np.int64], bundle: Bundle
+    models: Mapping[str, NDArray[np.float32]],
+    truth: Truth,
+    reference: Reference,
+    expression: Mapping[str, NDArray[np.float32]] = MappingProxyType({}),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return tidy scores of every model, and the table of the first."""
-    centre = bundle.delta[bundle.training()].mean(0)
+    """Return tidy scores of every model, with and without the perturbed genes, and the table of the first with them.
+
+    ``expression`` holds that of models for which it is not the training control plus the effect.
+    """
     tables = {
-        name: score_rows(truth.delta[place], rows, centre=centre, control=bundle.control.mean(0))
+        (name, genes): score_rows(
+            truth, rows, reference, expression=expression.get(name), with_targets=genes == ALL_GENES
+        )
         for name, rows in models.items()
+        for genes in (ALL_GENES, NO_TARGET)
     }
-    names = list(truth.rows.index[place])
-    scores = pd.concat([tidy(table, model=name, conditions=names) for name, table in tables.items()], ignore_index=True)
+    keys = {"perturbation": truth.rows["label"].to_numpy(), "context": truth.rows["context"].to_numpy()}
+    tidy = [
+        table.assign(model=model, genes=genes, **keys).melt(["model", "genes", *keys], var_name="metric")
+        for (model, genes), table in tables.items()
+    ]
+    scores = pd.concat(tidy, ignore_index=True)
     scores.index = scores.index.astype(str)
     return scores, next(iter(tables.values()))
+
+
+def summarise(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return models × metrics, averaged over conditions, with the perturbed genes, in the order of appearance."""
+    order = list(dict.fromkeys(scores["model"]))
+    some = scores[scores["genes"] == ALL_GENES]
+    wide = some.pivot_table(index="model", columns="metric", values="value", aggfunc="mean", sort=False)
+    return wide.reindex(index=order, columns=[name for name in METRICS if name in wide])

@@ -10,7 +10,7 @@ from anndata import AnnData
 from scperturbmamba import _keys
 from scperturbmamba._checks import as_names, check_in_memory, check_params
 from scperturbmamba._settings import settings
-from scperturbmamba.data.bundle import Bundle
+from scperturbmamba.data.responses import EXPRESSION, read_bundle
 from scperturbmamba.engine.config import NetConfig, TrainConfig, resolve
 from scperturbmamba.models.checkpoint import pack
 from scperturbmamba.models.neural import BiMamba
@@ -27,7 +27,7 @@ def train_predictor(
     covariates: Sequence[str] = (),
     net: NetConfig | Mapping[str, Any] | None = None,
     train: TrainConfig | Mapping[str, Any] | None = None,
-    logger: Any = None,
+    response: str = EXPRESSION,
     random_state: int = 0,
     key: str = _keys.SPLIT,
     key_added: str = _keys.PREDICTOR,
@@ -56,8 +56,9 @@ def train_predictor(
         ``{"mixer": "lstm", "layers": 4}``.
     train
         Training: a :class:`~scperturbmamba.engine.config.TrainConfig` or its fields, such as ``{"epochs": 50}``.
-    logger
-        A Lightning logger.
+    response
+        ``"expression"``, or ``"effect"`` where ``X`` holds effects (log fold changes, calls; NaN where there is a gap)
+        with ``layers["weight"]`` if some count more than others; no control is needed then.
     random_state
         Seed; the same seed gives the same numbers on one machine.
     key
@@ -100,8 +101,9 @@ def train_predictor(
     network = _with_head(net, head)
     training = resolve(TrainConfig, train, "train")
 
-    bundle = Bundle.from_adata(
+    bundle = read_bundle(
         adata,
+        response=response,
         split=key,
         context=context,
         covariates=as_names(covariates),
@@ -110,11 +112,12 @@ def train_predictor(
     )
     random_state = int(random_state)
     model = BiMamba(network, training, random_state=random_state, device=settings.device, engine=settings.engine)
-    model.fit(bundle, callbacks=training_callbacks(training.epochs), logger=logger)
+    model.fit(bundle, callbacks=training_callbacks(training.epochs))
 
     params: dict[str, Any] = {
         "head": network.head,
         "context": context,
+        "response": response,
         "covariates": as_names(covariates),
         "net": network.model_dump_json(),
         "train": training.model_dump_json(),

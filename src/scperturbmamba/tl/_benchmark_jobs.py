@@ -1,0 +1,181 @@
+"""The pieces of a benchmark, each a model trained once: run side by side, kept in files, taken up again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+from joblib import Parallel, cpu_count, delayed
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from scperturbmamba import _keys
+from scperturbmamba._settings import settings
+from scperturbmamba.data.bundle import Bundle
+from scperturbmamba.engine.config import NetConfig, TrainConfig
+from scperturbmamba.models.neural import BiMamba
+from scperturbmamba.tl._embedding_ridge import embedding_ridge
+from scperturbmamba.tl._model_names import LEAKING, NETWORKS, is_baseline, make_baseline
+from scperturbmamba.tl._progress import training_callbacks
+from scperturbmamba.tl._scoring import predict_rows
+
+_MARK = "fingerprint"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model, on one split, with one seed.
+
+    Attributes
+    ----------
+    model, split, seed
+        What to fit, and on what.
+    """
+
+    model: str
+    split: str
+    seed: int
+
+    @property
+    def file(self) -> str:
+        """Name of the file that keeps its predictions."""
+        return f"{self.model.replace(':', '-')}--{self.split}--{self.seed}.h5ad"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all jobs share.
+
+    Attributes
+    ----------
+    adata
+        The screen.
+    bundles
+        Training and validation sides by split.
+    wanted
+        ``label`` and ``context`` of the test rows by split.
+    context
+        Column of the contexts.
+    net, train
+        Settings of the networks.
+    """
+
+    adata: AnnData
+    bundles: dict[str, Bundle]
+    wanted: dict[str, pd.DataFrame]
+    context: str | None
+    net: NetConfig
+    train: TrainConfig
+
+    def fingerprint(self, job: Job) -> str:
+        """Return a hash of all that decides the numbers of a job."""
+        bundle = self.bundles[job.split]
+        network = "" if is_baseline(job.model) else self.net.model_dump_json() + self.train.model_dump_json()
+        digest = hashlib.sha256(f"{job}|{network}|{self.context}".encode())
+        for value in (bundle.delta, bundle.control, bundle.is_val, *(table.values for table in bundle.features)):
+            digest.update(np.ascontiguousarray(value).tobytes())
+        words = [*(one.label for one in bundle.conditions), *self.wanted[job.split]["label"], *bundle.genes]
+        digest.update("|".join(words).encode())
+        return digest.hexdigest()
+
+    def without_cells(self) -> Setting:
+        """Return what models that learn from the bundle alone need, to be sent to another process."""
+        return Setting(AnnData(), self.bundles, self.wanted, self.context, self.net, self.train)
+
+
+def run_jobs(jobs: Sequence[Job], setting: Setting, folder: Path | None) -> dict[Job, NDArray[np.float32]]:
+    """Return predicted effects of the test rows of every job; those in the folder already are read.
+
+    Raises
+    ------
+    ValueError
+        The folder holds predictions of another benchmark.
+    """
+    done = {} if folder is None else {job: found for job in jobs if (found := _read(job, setting, folder)) is not None}
+    left = [job for job in jobs if job not in done]
+    with tqdm(total=len(jobs), initial=len(done), desc="benchmark", disable=not settings.progress or not left) as bar:
+        for job, effects in _run(left, setting):
+            if folder is not None:
+                _write(job, setting, effects, folder)
+            done[job] = effects
+            bar.update()
+    return done
+
+
+def _run(jobs: Sequence[Job], setting: Setting) -> Iterator[tuple[Job, NDArray[np.float32]]]:
+    n = min(settings.n_jobs, len(jobs))
+    if n <= 1:
+        yield from ((job, _fit(job, setting)) for job in jobs)
+        return
+    leaking = [job for job in jobs if job.model.split(":")[0] == LEAKING]
+    yield from ((job, _fit(job, setting)) for job in leaking)
+    threads, light = max(1, cpu_count() // n), setting.without_cells()
+    choices = {name: getattr(settings, name) for name in ("device", "engine")}
+    tasks = (delayed(_fit_elsewhere)(job, light, threads, choices) for job in jobs if job not in leaking)
+    yield from Parallel(n_jobs=n, return_as="generator_unordered")(tasks)
+
+
+def _fit_elsewhere(
+    job: Job, setting: Setting, threads: int, choices: dict[str, Any]
+) -> tuple[Job, NDArray[np.float32]]:
+    """Fit in a process of its own, which shows no bars and shares the cores with its siblings."""
+    torch.set_num_threads(threads)
+    settings.progress = False
+    for name, value in choices.items():
+        setattr(settings, name, value)
+    return job, _fit(job, setting)
+
+
+def _fit(job: Job, setting: Setting) -> NDArray[np.float32]:
+    bundle, wanted = setting.bundles[job.split], setting.wanted[job.split]
+    base, _, source = job.model.partition(":")
+    if base == LEAKING:
+        genes = list(bundle.genes)
+        return embedding_ridge(setting.adata[:, genes], bundle, wanted, context=setting.context, embedding=source)
+    if is_baseline(job.model):
+        return predict_rows(make_baseline(job.model).fit(bundle), bundle, wanted)
+    chosen = setting.net.model_copy(update={"mixer": NETWORKS[base]})
+    model = BiMamba(chosen, setting.train, random_state=job.seed, device=settings.device, engine=settings.engine)
+    model.fit(bundle, callbacks=training_callbacks(setting.train.epochs))
+    return predict_rows(model, bundle, wanted)
+
+
+def _read(job: Job, setting: Setting, folder: Path) -> NDArray[np.float32] | None:
+    path = folder / job.file
+    if not path.exists():
+        return None
+    found = anndata.read_h5ad(path)
+    if found.uns[_MARK] != setting.fingerprint(job):
+        msg = (
+            f"{path} holds predictions of other data, another split or other settings. "
+            "Choose another `folder`, or remove that file."
+        )
+        raise ValueError(msg)
+    return np.asarray(found.X, np.float32)
+
+
+def _write(job: Job, setting: Setting, effects: NDArray[np.float32], folder: Path) -> None:
+    wanted = setting.wanted[job.split]
+    obs = pd.DataFrame(
+        {_keys.PERTURBATION: wanted["label"].to_numpy(), "context": wanted["context"].to_numpy()}, index=wanted.index
+    )
+    var = pd.DataFrame(index=pd.Index(setting.bundles[job.split].genes))
+    told = {"model": job.model, "split": job.split, "seed": job.seed, _MARK: setting.fingerprint(job)}
+    write_renamed(AnnData(effects, obs=obs, var=var, uns=told), folder / job.file)
+
+
+def write_renamed(table: AnnData, path: Path) -> None:
+    """Write under a temporary name and rename, so that a file is whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    table.write_h5ad(partial)
+    partial.replace(path)
