@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike
 from scperturbmamba._checks import check_fraction, check_positive
 from scperturbmamba.metrics._rows import Rows
 
+_AT_ONCE = 1_000_000  # numbers drawn together
+
 
 def scaled(value: ArrayLike, baseline: ArrayLike, replicate: ArrayLike) -> Rows:
     """Return where a score lies between a baseline, 0, and a replicate, 1.
@@ -75,6 +77,8 @@ def paired_bootstrap(
     if not len(values):
         return float("nan"), float("nan"), float("nan")
     random = np.random.default_rng(random_state)
-    means = [values[random.integers(len(values), size=len(values))].mean() for _ in range(n_draws)]
+    n, means = len(values), np.empty(n_draws)
+    for some in np.array_split(np.arange(n_draws), 1 + n_draws * n // _AT_ONCE):
+        means[some] = values[random.integers(n, size=(len(some), n))].mean(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(values.mean()), float(low), float(high)
