@@ -27,12 +27,12 @@ from scperturbmamba._checks import check_params
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
-ROOMS = ("pp", "tl", "pl", "get")
+ROOMS = ("pp", "tl", "pl", "get", "io")
 PUBLIC = {f"{room}.{name}": getattr(getattr(spm, room), name) for room in ROOMS for name in getattr(spm, room).__all__}
 WRITERS = sorted(
     name
     for name, function in PUBLIC.items()
-    if name.startswith(("pp.", "tl.")) and inspect.signature(function).return_annotation in (None, "None")
+    if name.startswith(("pp.", "tl.", "io.")) and inspect.signature(function).return_annotation in (None, "None")
 )
 RAISES_NOTHING = {"pp.detect_columns"}  # it only looks at names and values
 LONGEST_MODULE, LONGEST_BODY, MOST_PARAMETERS = 400, 60, 10
@@ -244,25 +244,37 @@ def world(tmp_path_factory) -> dict[str, Any]:
     held_out = adata.obs.loc[(adata.obs["split"] == "test") & ~adata.obs["is_control"], "perturbation"]
     predicted = spm.tl.predict(adata, sorted(held_out.unique()))
     write("tl.evaluate", predicted, adata)
-    cells = spm.tl.predict(adata, predicted.obs_names[0], n_cells=3)
-    return {"adata": adata, "predicted": predicted, "bulk": spm.pp.pseudobulk(adata), "cells": cells, "ran": ran}
+    cells = spm.tl.predict(adata, next(name for name in predicted.obs_names if "+" not in name), n_cells=3)
+    write("io.write_vcc", cells, folder.with_name("upload.h5ad"), n_cells=3, context="toy")
+    bulk = spm.pp.pseudobulk(adata)
+    write("tl.similar_perturbations", bulk)
+    return {"adata": adata, "predicted": predicted, "bulk": bulk, "cells": cells, "ran": ran}
 
 
 READERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "get.effects": lambda world: spm.get.effects(world["predicted"]),
     "get.history": lambda world: spm.get.history(world["adata"]),
     "get.scores": lambda world: spm.get.scores(world["adata"]),
+    "get.similar": lambda world: spm.get.similar(world["bulk"]),
+    "io.read_predictions": lambda world: spm.io.read_predictions(world["adata"], world["predicted"]),
+    "io.to_cell_eval": lambda world: spm.io.to_cell_eval(world["predicted"], world["adata"]),
+    "io.to_gears": lambda world: spm.io.to_gears(world["adata"], context="cell_line"),
     "pl.agreement": lambda world: spm.pl.agreement(
         world["predicted"], world["predicted"].obs_names[0], measured=world["bulk"]
     ),
     "pl.effect": lambda world: spm.pl.effect(world["predicted"], measured=world["bulk"]),
+    "pl.gains": lambda world: spm.pl.gains(world["predicted"]),
     "pl.guides": lambda world: spm.pl.guides(world["adata"]),
     "pl.knockdown": lambda world: spm.pl.knockdown(world["adata"], per="guide"),
     "pl.loss_curves": lambda world: spm.pl.loss_curves(world["adata"]),
+    "pl.paired": lambda world: spm.pl.paired(world["predicted"]),
     "pl.qc": lambda world: spm.pl.qc(world["adata"]),
     "pl.scores": lambda world: spm.pl.scores(world["predicted"]),
+    "pl.similarity": lambda world: spm.pl.similarity(world["bulk"]),
+    "pl.strata": lambda world: spm.pl.strata(world["adata"]),
     "pp.detect_columns": lambda world: spm.pp.detect_columns(world["adata"]),
     "pp.pseudobulk": lambda world: spm.pp.pseudobulk(world["adata"]),
+    "tl.audit_leakage": lambda world: spm.tl.audit_leakage(world["adata"], inputs="guide_counts"),
     "tl.screen": lambda world: spm.tl.screen(world["adata"], world["predicted"].obs_names[0]),
     "tl.predict": lambda world: spm.tl.predict(world["adata"], world["predicted"].obs_names[0]),
 }
@@ -343,7 +355,7 @@ def test_a_changed_number_would_be_seen(world):
 
 
 def test_params_are_flat_and_of_plain_types(world):
-    found = [value for key in ("adata", "predicted") for value in _params_in(world[key].uns)]
+    found = [value for key in ("adata", "predicted", "bulk") for value in _params_in(world[key].uns)]
     assert len(found) > 8
     for params in found:
         assert check_params(dict(params)) == params

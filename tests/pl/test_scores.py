@@ -1,69 +1,91 @@
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from anndata import AnnData
+from matplotlib.colors import to_hex
 
 import scperturbmamba as spm
+from scperturbmamba.metrics import paired_bootstrap
+from scperturbmamba.pl._style import ACCENT, MUTED, WARN
 
-plt.switch_backend("agg")
-
-
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
+N = 6
 
 
-@pytest.fixture
-def adata():
-    rows = [
-        {"model": model, "perturbation": f"P{number}", "metric": metric, "value": value + number}
-        for model, value in (("predicted", 0.1), ("no_change", 0.5), ("mean", 0.3))
-        for metric in ("mse", "pearson_delta")
-        for number in range(3)
-    ]
-    adata = AnnData(np.ones((2, 2), np.float32))
-    table = pd.DataFrame(rows)
-    table.loc[0, "value"] = np.nan
-    adata.uns["evaluation"] = {"scores": table.set_index(table.index.astype(str))}
-    return adata
+def points(ax):
+    """Return the offsets of the points of each model, from the top."""
+    return [one.get_offsets() for one in ax.collections if hasattr(one, "get_sizes") and len(one.get_sizes())]
 
 
-def test_a_panel_per_metric_and_a_row_per_model(adata):
-    axes = spm.pl.scores(adata)
-    assert len(axes) == 2 and [ax.get_title(loc="left")[:3] for ax in axes] == ["MSE", "Pea"]
-    assert [tick.get_text() for tick in axes[0].get_yticklabels()] == ["predicted", "no change", "mean"]
+def texts(labels):
+    return [one.get_text() for one in labels]
+
+
+def test_the_headline_is_drawn_with_a_row_per_model_in_the_order_of_the_table(judged):
+    axes = spm.pl.scores(judged)
+    assert [ax.get_title(loc="left") for ax in axes] == [
+        "MSE", "L2", "Pearson delta", "Centred Pearson delta", "Direction of top 20", "Discrimination (L1)",
+    ]  # fmt: skip
+    assert texts(axes[0].get_yticklabels()) == ["no change", "mean", "bimamba"]
     bottom, top = axes[0].get_ylim()
     assert bottom > top  # the first model is at the top
+    assert [ax.get_xlabel() for ax in axes[1:3]] == ["lower is better", "higher is better"]
 
 
-def test_points_are_conditions_and_bars_are_means(adata):
-    mse, pearson = spm.pl.scores(adata)
-    for ax, first in ((mse, [1.1, 2.1]), (pearson, [0.1, 1.1, 2.1])):
-        points = [collection.get_offsets() for collection in ax.collections]
-        assert sorted(points[0][:, 0].tolist()) == pytest.approx(first)
-        assert [len(one) for one in points[1:]] == [3, 3]
-        for row, one in enumerate(points):
-            assert (np.abs(one[:, 1] - row) < 0.4).all()
-        bars = [line.get_xdata()[0] for line in ax.lines if np.ptp(line.get_ydata()) == pytest.approx(0.68)]
-        assert bars == pytest.approx([np.mean(first), 1.5, 1.3])
+def test_a_point_is_a_condition_averaged_over_seeds_of_all_genes(judged):
+    table = judged.uns["benchmark"]["scores"]
+    table.loc[table["genes"] != "all", "value"] = 99.0
+    (ax,) = spm.pl.scores(judged, metrics="mse")
+    found = points(ax)
+    assert [len(one) for one in found] == [N, N, N]
+    assert sorted(found[2][:, 0].tolist()) == pytest.approx([0.2005 + 0.01 * number for number in range(N)])
+    for row, one in enumerate(found):
+        assert (np.abs(one[:, 1] - row) < 0.4).all()
 
 
-def test_the_network_stands_out_from_the_baselines(adata):
-    colours = [tuple(one.get_facecolor()[0][:3]) for one in spm.pl.scores(adata)[0].collections]
-    assert colours[0] != colours[1] == colours[2]
+def test_the_mean_has_the_interval_of_a_bootstrap_and_the_replicate_a_band(judged):
+    (ax,) = spm.pl.scores(judged, metrics=["mae"])
+    values = 0.1 + 0.01 * np.arange(N)
+    mean, low, high = paired_bootstrap(values)
+    spans = [line for line in ax.lines if list(line.get_ydata()) == [1, 1]]
+    assert spans[0].get_xdata().tolist() == pytest.approx([low, high])
+    dots = [line.get_xdata()[0] for line in ax.lines if len(line.get_xdata()) == 1]
+    assert dots == pytest.approx([mean - 0.1, mean, mean + 0.1005])
+    replicate = [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == "--"]
+    assert replicate == pytest.approx([0.325])
+    assert any(patch.get_x() < 0.325 < patch.get_x() + patch.get_width() for patch in ax.patches)
 
 
-def test_the_same_scores_give_the_same_figure_and_are_left_as_they_were(adata):
-    before = adata.uns["evaluation"]["scores"].copy()
-    one, other = (spm.pl.scores(adata)[0].collections[1].get_offsets() for _ in range(2))
+def test_networks_stand_out_baselines_do_not_and_a_leak_warns(judged):
+    table = judged.uns["benchmark"]["scores"]
+    judged.uns["benchmark"]["scores"] = pd.concat(
+        [table, table[table["model"] == "mean"].assign(model="embedding_ridge:X_pca")], ignore_index=True
+    )
+    axes = spm.pl.scores(judged, metrics="mse")
+    colours = [to_hex(one.get_facecolor()[0][:3]) for one in axes[0].collections]
+    assert colours == [MUTED, MUTED, ACCENT, WARN]
+    assert texts(axes[0].get_yticklabels())[-1] == "embedding ridge:X_pca"
+    assert "by a model that leaks" in texts(axes[0].figure.legends[0].get_texts())
+
+
+def test_a_model_without_a_number_keeps_its_row(judged):
+    table = judged.uns["benchmark"]["scores"]
+    table.loc[(table["model"] == "mean"), "value"] = np.nan
+    (ax,) = spm.pl.scores(judged, metrics="mse")
+    assert texts(ax.get_yticklabels()) == ["no change", "mean", "bimamba"]
+    assert not [line for line in ax.lines if list(line.get_ydata()) == [1, 1]]
+
+
+def test_the_same_scores_give_the_same_figure_and_are_left_as_they_were(judged):
+    before = judged.uns["benchmark"]["scores"].copy()
+    one, other = (points(spm.pl.scores(judged, metrics="l2")[0])[1] for _ in range(2))
     np.testing.assert_array_equal(one, other)
-    pd.testing.assert_frame_equal(adata.uns["evaluation"]["scores"], before)
+    pd.testing.assert_frame_equal(judged.uns["benchmark"]["scores"], before)
 
 
-def test_a_benchmark_is_drawn_too_and_its_absence_told(adata):
-    adata.uns["benchmark"] = adata.uns.pop("evaluation")
-    assert len(spm.pl.scores(adata)) == 2
+def test_an_evaluation_is_drawn_too_and_its_absence_told(judged):
+    judged.uns["evaluation"] = judged.uns.pop("benchmark")
+    del judged.uns["evaluation"]["scores"]["seed"]
+    assert len(spm.pl.scores(judged, figsize=(9, 5))) == 6
     with pytest.raises(KeyError, match=r"spm\.tl\.evaluate"):
-        spm.pl.scores(adata, key="other")
+        spm.pl.scores(judged, key="other")
+    with pytest.raises(ValueError, match=r"`metrics` must be one of .*'mae'.*'rmse'"):
+        spm.pl.scores(judged, metrics="rmse")

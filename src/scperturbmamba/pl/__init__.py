@@ -1,9 +1,25 @@
 """Figures; nothing is written into the AnnData."""
 
 from scperturbmamba.pl._effects import agreement, effect
+from scperturbmamba.pl._gains import gains
 from scperturbmamba.pl._guides import guides
+from scperturbmamba.pl._paired import paired
 from scperturbmamba.pl._qc import knockdown, qc
 from scperturbmamba.pl._scores import scores
+from scperturbmamba.pl._similarity import similarity
+from scperturbmamba.pl._strata import strata
 from scperturbmamba.pl._training import loss_curves
 
-__all__ = ["agreement", "effect", "guides", "knockdown", "loss_curves", "qc", "scores"]
+__all__ = [
+    "agreement",
+    "effect",
+    "gains",
+    "guides",
+    "knockdown",
+    "loss_curves",
+    "paired",
+    "qc",
+    "scores",
+    "similarity",
+    "strata",
+]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 INK: Final = "#22262b"  # text, axes, the main marks
@@ -17,10 +20,13 @@ ACCENT: Final = "#0072b2"  # what the plot is about
 WARN: Final = "#d55e00"  # limits, and what is dropped
 PALETTE: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7f6a4f", "#22262b")  # Okabe, Ito
 
+DIVERGING: Final = LinearSegmentedColormap.from_list("unlike_alike", [ACCENT, "#ffffff", WARN])  # -1 to 1
+
 PLAIN: Final = FuncFormatter(lambda value, _: f"{value:,.10g}")  # 0.5, 10, 1,000
 
 Corner = Literal["upper left", "upper right", "lower left", "lower right"]
 
+METRICS_IN_A_ROW: Final = 3
 _LABEL = 9
 _TICK = 8
 
@@ -38,6 +44,18 @@ def panels(n_rows: int, n_columns: int, *, width: float, height: float, **option
     for ax in axes.flat:
         despine(ax)
     return np.asarray(axes)
+
+
+def metric_panels(n: int, *, width: float, height: float) -> tuple[NDArray[Any], list[Axes]]:
+    """Return a grid of axes, three in a row, that share their rows of models, and the n that are drawn into."""
+    n_columns = min(METRICS_IN_A_ROW, n)
+    grid = panels(-(-n // n_columns), n_columns, width=width, height=height, sharey=True)
+    grid[0, 0].figure.get_layout_engine().set(hspace=0.06)
+    for ax in grid.flat[n:]:
+        ax.set_axis_off()
+    for ax in grid.flat[:n]:
+        ax.tick_params(axis="y", length=0)
+    return grid, list(grid.flat[:n])
 
 
 def despine(ax: Axes) -> Axes:
@@ -77,6 +95,21 @@ def legend(ax: Axes, place: Corner) -> None:
         loc=place, fontsize=_TICK, labelcolor=INK, handlelength=1, borderaxespad=0.4, frameon=True, framealpha=1,
         edgecolor="none", facecolor="white",
     )  # fmt: skip
+
+
+def legend_below(ax: Axes, entries: Sequence[Artist]) -> None:
+    """Add one small legend for all axes of a figure, below them."""
+    ax.figure.legend(
+        handles=entries, loc="outside lower center", ncols=len(entries), fontsize=_TICK, labelcolor=INK, frameon=False,
+        handlelength=1.6, columnspacing=1.8,
+    )  # fmt: skip
+
+
+def fewer_ticks(ax: Axes, n: int = 5) -> Axes:
+    """Put few round numbers on the lower axis, so that they do not touch in a narrow panel."""
+    ax.xaxis.set_major_locator(MaxNLocator(n, steps=[1, 2, 2.5, 5, 10]))
+    ax.xaxis.set_major_formatter(PLAIN)
+    return ax
 
 
 def note(ax: Axes, x: float, y: float, text: str, *, color: str = INK, **options: Any) -> None:

@@ -102,14 +102,16 @@ def in_words(table: pd.DataFrame) -> list[str]:
 def stratify(scores: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """Return the mean of every headline metric by thirds of effect size and of cells, and by what was seen.
 
-    ``rows`` has ``perturbation``, ``context``, ``effect_size``, ``n_cells``, ``novelty``, once per held-out condition.
+    ``rows`` has ``perturbation``, ``context``, ``effect_size``, ``n_cells``, ``novelty``, once per held-out condition,
+    and ``split`` where there are several.
     """
-    levels = rows.drop_duplicates(["perturbation", "context"]).assign(
+    keys = [name for name in ("perturbation", "context", "split") if name in rows and name in scores]
+    levels = rows.drop_duplicates(keys).assign(
         effect_size=_thirds(rows["effect_size"], ("weak", "middle", "strong")),
         n_cells=_thirds(rows["n_cells"], ("few", "middle", "many")),
     )
     some = scores[(scores["genes"] == ALL_GENES) & scores["metric"].isin(HEADLINE)]
-    joined = some.merge(levels, on=["perturbation", "context"])
+    joined = some.merge(levels, on=keys)
     parts = []
     for stratum, title in (("effect_size", "effect size"), ("n_cells", "cells"), ("novelty", "novelty")):
         groups = joined.groupby(["model", stratum, "metric"], sort=False, observed=True)
