@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import subprocess
+import sys
+import tempfile
 import warnings
 from importlib.metadata import metadata
 from pathlib import Path
@@ -78,6 +81,16 @@ warnings.filterwarnings("ignore", category=RemovedInSphinx10Warning)  # sphinx-a
 # The notebooks live beside docs/; Sphinx reads copies of them.
 _HERE = Path(__file__).parent
 shutil.copytree(_HERE.parent / "tutorials", _HERE / "generated" / "tutorials", dirs_exist_ok=True)
+
+# The example of a report is made by the package, once; `make clean` removes it.
+_EXAMPLE = _HERE / "generated" / "example" / "example_report.html"
+if not _EXAMPLE.exists():
+    with tempfile.TemporaryDirectory() as _folder:
+        _call = [sys.executable, "-m", "scperturbmamba.cli", "benchmark", "--epochs", "40", "--out", _folder]
+        subprocess.run(_call, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _EXAMPLE.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(Path(_folder) / "report.html", _EXAMPLE)
+html_extra_path = ["generated/example"]
 
 
 def _lay_out_returns(app, what, name, obj, options, lines):

@@ -10,7 +10,6 @@ import numpy as np
 from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from scipy.cluster.hierarchy import leaves_list
 
 from scperturbmamba import _keys
 from scperturbmamba._checks import check_key, check_positive, did_you_mean
-from scperturbmamba.pl._style import ACCENT, FAINT, INK, MUTED, WARN, note, panel
+from scperturbmamba.pl._style import DIVERGING, FAINT, INK, MUTED, note, panel
 
 _MOST_NAMES = 60  # rows beyond which names no longer fit
 _PITCH = 0.115  # inches of a row that has a name
@@ -30,7 +29,6 @@ _WORDS = {
     "spearman": "Spearman correlation",
     "cosine": "cosine similarity",
 }
-_COLOURS = LinearSegmentedColormap.from_list("unlike_alike", [ACCENT, "#ffffff", WARN])
 
 
 def similarity(
@@ -95,7 +93,7 @@ def similarity(
     height = 72 * ax.get_window_extent().height / ax.figure.dpi  # points
     ax.set_facecolor(FAINT)
     ax.spines[:].set_visible(False)
-    image = ax.imshow(alike, cmap=_COLOURS, vmin=-limit, vmax=limit, interpolation="nearest")
+    image = ax.imshow(alike, cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     if names is None:
         ax.set_yticks(range(len(shown)), shown, fontsize=min(_NAME_SIZE, 0.85 * height / len(order)))

@@ -12,7 +12,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from scperturbmamba import _keys
-from scperturbmamba._checks import as_names, check_positive
+from scperturbmamba._checks import as_names, check_whole
 from scperturbmamba.data.responses import EFFECT
 from scperturbmamba.models.neural import BiMamba
 from scperturbmamba.tl._report import row_table
@@ -85,7 +85,7 @@ def predict(
     """
     model, params = find_predictor(adata, predictor, key)
     if n_cells is not None:
-        _check_whole(n_cells)
+        check_whole(n_cells, "n_cells")
     model.learn_features(later_features(adata, model))
     conditions = read_requests(adata, as_names(perturbations), model)
     levels = resolve_context(model, context)
@@ -99,13 +99,6 @@ def predict(
         counts = [model.sample(conditions, int(n_cells), context=level, random_state=random_state) for level in levels]
 
     return _as_adata(model, obs, delta, control, counts, {_keys.PREDICTOR: {_keys.PARAMS: params}})
-
-
-def _check_whole(n_cells: int) -> None:
-    check_positive(n_cells, "n_cells")
-    if n_cells != int(n_cells):
-        msg = f"`n_cells` must be a whole number; found {n_cells!r}."
-        raise ValueError(msg)
 
 
 def _as_adata(
