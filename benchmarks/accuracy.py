@@ -214,8 +214,8 @@ STORIES: dict[str, tuple[str, str, str, Callable[[bool], AnnData]]] = {
     ),
     "papalexi": (
         "Papalexi 2021: genes never perturbed in training",
-        "THP-1, CRISPR knock-out, 299 genes, 25 perturbed genes in five folds. Nine of the effects are larger than the "
-        "noise of one half of their cells.",
+        "THP-1, CRISPR knock-out, 299 genes, 25 perturbed genes in five folds. Most of the effects are weak: the other "
+        "half of the cells itself says little of them.",
         "mean",
         papalexi,
     ),
