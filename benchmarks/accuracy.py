@@ -25,6 +25,7 @@ from scperturbmamba.tl._comparison import HEADLINE, in_words
 FOLDER = Path(os.environ.get("SPM_DATA", Path(__file__).parents[2] / "shared"))
 DATA, KNOWLEDGE = FOLDER / "data", FOLDER / "knowledge"
 PLAIN = ["no_change", "mean", "matching_mean", "additive", "scaled_additive", "bilinear"]
+FEATURED = ["nearest", "knn", "ridge", "knn_shuffled", "ridge_shuffled"]
 PUBLISHED = {  # DE and direction, the best of GEARS, GAT, GenePT, retrieval and Summer on PerturbQA
     "k562": {"de": 0.62, "dir": 0.69},
     "hepg2": {"de": 0.62, "dir": 0.66},
@@ -44,7 +45,7 @@ def norman(quick: bool) -> AnnData:
     for number, name in enumerate(splits):
         spm.pp.split_conditions(adata, sides, test_size=0.5, random_state=number, key_added=name)
     describe(adata)
-    spm.tl.benchmark(adata, [*PLAIN, "bimamba"], splits=splits, net={"head": "nb"}, train=epochs(quick))
+    spm.tl.benchmark(adata, [*PLAIN, "knowledge", "bimamba"], splits=splits, net={"head": "nb"}, train=epochs(quick))
     return adata
 
 
@@ -69,7 +70,7 @@ def papalexi(quick: bool) -> AnnData:
     adata = read("papalexi2021_thp1_crisprko.h5ad", "target")
     splits = folds(adata, 2 if quick else 5)
     describe(adata)
-    spm.tl.benchmark(adata, splits=splits, train=epochs(quick))
+    spm.tl.benchmark(adata, [*PLAIN, *FEATURED, "knowledge", "bimamba"], splits=splits, train=epochs(quick))
     return adata
 
 
@@ -84,8 +85,7 @@ def morphic(quick: bool) -> AnnData:
     label(adata, "perturbation")
     splits = folds(adata, 2 if quick else 5)
     describe(adata, go=True, expression=False)
-    models = [*PLAIN, "nearest", "knn", "ridge", "knn_shuffled", "ridge_shuffled"]
-    spm.tl.benchmark(adata, models, splits=splits, response="effect")
+    spm.tl.benchmark(adata, [*PLAIN, *FEATURED, "knowledge"], splits=splits, response="effect")
     return adata
 
 
@@ -100,7 +100,7 @@ def perturbqa(line: str, kind: str) -> dict[str, float]:
     adata.obs["published"] = side.reindex(adata.obs_names).to_numpy()
     spm.pp.split_conditions(adata, "published")
     describe(adata, go=True, expression=False)
-    models = ["mean", "nearest", "knn", "ridge", "knn_shuffled", "ridge_shuffled"]
+    models = ["mean", *FEATURED, "knowledge"]
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         spm.tl.benchmark(adata, models, response="effect", folder=folder)
@@ -138,10 +138,11 @@ def folds(adata: AnnData, n: int) -> list[str]:
 
 
 def describe(adata: AnnData, *, go: bool = False, expression: bool = True) -> None:
-    """Describe the genes: places, hallmarks, and Reactome and gene ontology sets where the screen is wide."""
+    """Describe the genes: places, hallmarks, STRING, and Reactome and gene ontology sets where the screen is wide."""
     files: dict[str, object] = {
         "position": KNOWLEDGE / "grch38_protein_coding_genes.csv.gz",
         "hallmark": KNOWLEDGE / "hallmark.gmt",
+        "string": KNOWLEDGE / "string_v12_high_confidence.csv.gz",
     }
     if go:
         terms = pd.read_csv(KNOWLEDGE / "go_annotations_human.tsv.gz", sep="\t")
@@ -160,19 +161,24 @@ def epochs(quick: bool) -> dict[str, int]:
 
 
 def rows_of(name: str, adata: AnnData, *, against: str) -> list[Row]:
-    """Return the network, or the best baseline from features, beside a baseline, per headline metric."""
+    """Return our models beside a baseline, per headline metric."""
     found = adata.uns["benchmark"]
-    model = "bimamba" if "bimamba" in found["summary"].index else "ridge"
-    table = found["comparison"].query("model == @model and baseline == @against and genes == 'all'")
+    models = judged(found["summary"])
+    table = found["comparison"].query("model in @models and baseline == @against and genes == 'all'")
     return [
         Row(
-            f"{name}: {row.metric}, {model} against {against}",
+            f"{name}: {row.metric}, {row.model} against {against}",
             "gain above 0",
             f"{row.gain:+.4f} ({row.low:+.4f} to {row.high:+.4f}), {row.n} perturbations",
             row.low > 0,
         )
         for row in table.itertuples()
     ]
+
+
+def judged(summary: pd.DataFrame) -> list[str]:
+    """Return which of our models are in a table."""
+    return [name for name in ("knowledge", "bimamba") if name in summary.index]
 
 
 def part(title: str, story: str, adata: AnnData, figure: Path) -> str:
@@ -182,10 +188,13 @@ def part(title: str, story: str, adata: AnnData, figure: Path) -> str:
     axes[0].get_figure(root=True).savefig(figure, dpi=150)
     plt.close("all")
     table = found["summary"].reindex(columns=list(HEADLINE))
-    model = "bimamba" if "bimamba" in table.index else "ridge"
-    words = [line for line in in_words(found["verdicts"]) if line.startswith(f"{model} ")]
     scaled = found["scaled"].reindex(columns=list(HEADLINE))
-    parts = [f"## {title}", story, markdown(table), "\n".join(f"- {line}" for line in words)]
+    parts = [
+        f"## {title}",
+        story,
+        markdown(table),
+        "\n".join(f"- {in_words(found['verdicts'], name)}" for name in judged(table)),
+    ]
     if len(scaled):
         parts += [
             "On the scale from the training mean, 0, to a replicate, 1 (blank where a half is too noisy to tell):"
@@ -259,7 +268,7 @@ def main() -> None:
     if given_page:
         story = (
             "Area under the curve per readout gene over held-out perturbations, averaged; a model that says the same "
-            "of every perturbation has exactly 0.5. Features are Gene Ontology, Reactome and Hallmark sets."
+            "of every perturbation has exactly 0.5. Features are STRING, and Gene Ontology, Reactome and Hallmark sets."
         )
         parts.append(f"## PerturbQA: effect calls with gaps\n\n{story}\n\n{markdown(pd.DataFrame(tables).T)}")
         given_page.write_text("\n\n".join([machine(), *parts]) + "\n")

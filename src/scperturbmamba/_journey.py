@@ -130,7 +130,9 @@ class Journey:
 def judged(found: Mapping[str, Any]) -> str:
     """Return the headline scores, and who beats whom in words."""
     table = found["summary"].reindex(columns=list(HEADLINE))
-    words = in_words(found["verdicts"])
+    models = dict.fromkeys(found["verdicts"]["model"])
+    judged_ones = [name for name in models if not is_baseline(name)] or list(models)
+    words = [in_words(found["verdicts"], name) for name in judged_ones]
     alarms = found["collapse"].query("alarm")["model"]
     collapsed = [name for name in alarms if not is_baseline(name)]
     words += [f"{name} predicts nearly the same for every perturbation" for name in collapsed]

@@ -83,6 +83,8 @@ class Bundle:
     weight
         (rows × genes), float32: how much each number of ``delta`` counts, 0 where it is not known (``delta`` is 0
         there); None where every number counts the same.
+    control_se
+        (contexts × genes), float32: standard error of ``control``, a part of every ``se``; None where it is not known.
     """
 
     genes: tuple[str, ...]
@@ -98,6 +100,7 @@ class Bundle:
     features: tuple[FeatureTable, ...]
     cells: Cells | None = None
     weight: NDArray[np.float32] | None = None
+    control_se: NDArray[np.float32] | None = None
 
     @classmethod
     def from_adata(
@@ -148,6 +151,7 @@ class Bundle:
             covariates=read_covariates(adata, covariates, row_of_cell, train.control_cell, len(rows)),
             features=read_features(adata, features, modelled),
             cells=_cells(adata, modelled, row_of_cell, train.control_cell) if with_cells else None,
+            control_se=train.control_se,
         )
 
     def training(self) -> NDArray[np.int64]:
@@ -178,6 +182,7 @@ class _Side:
     se: NDArray[np.float32]
     n_cells: NDArray[np.int64]
     control: NDArray[np.float32]
+    control_se: NDArray[np.float32]
     cell_row: NDArray[np.int64]
     control_cell: NDArray[np.int64]
 
@@ -189,7 +194,7 @@ class _Side:
         new[np.flatnonzero(keep)] = np.arange(keep.sum())
         return _Side(
             self.rows[keep], contexts, self.delta[keep], self.se[keep], self.n_cells[keep], self.control,
-            new[self.cell_row], self.control_cell,
+            self.control_se, new[self.cell_row], self.control_cell,
         )  # fmt: skip
 
 
@@ -227,6 +232,7 @@ def _side(adata: AnnData, split: str, side: str, context: str | None) -> _Side:
         se=profiles.se[treated] if profiles else empty,
         n_cells=profiles.n_cells[treated] if profiles else np.zeros(0, np.int64),
         control=profiles.control if profiles else empty,
+        control_se=profiles.control_se if profiles else empty,
         cell_row=cell_row,
         control_cell=control_cell,
     )

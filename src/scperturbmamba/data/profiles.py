@@ -26,8 +26,8 @@ class Profiles:
     mean, delta, se
         Rows × genes, float32, scale of X: mean over cells; minus the control of the same context; standard error of
         delta, control noise included.
-    control
-        Contexts × genes, float32: mean of the control cells.
+    control, control_se
+        Contexts × genes, float32: mean of the control cells, and its standard error.
     n_cells
         Cells per row.
     """
@@ -36,6 +36,7 @@ class Profiles:
     delta: NDArray[np.float32]
     se: NDArray[np.float32]
     control: NDArray[np.float32]
+    control_se: NDArray[np.float32]
     n_cells: NDArray[np.int64]
 
 
@@ -76,6 +77,7 @@ def effect_profiles(matrix: Any, rows: pd.DataFrame, group: NDArray[np.int64]) -
         delta=delta.astype(np.float32),
         se=error.astype(np.float32),
         control=mean[is_control].astype(np.float32),
+        control_se=se[is_control].astype(np.float32),
         n_cells=n_cells,
     )
 

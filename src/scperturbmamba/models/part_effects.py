@@ -21,7 +21,7 @@ class PartEffects:
     Attributes
     ----------
     alone
-        Effect (genes,) of each part that was a training condition of its own.
+        Effect (genes,) of each part that was a training condition of its own; the mean where it was not measured.
     mean
         (genes,): mean effect of the training conditions, one vote each.
     """
@@ -37,8 +37,11 @@ class PartEffects:
         for row in rows:
             if len(data.conditions[row].parts) == 1:
                 single.setdefault(data.conditions[row].parts[0], []).append(int(row))
+        mean = data.mean_effect(rows)
         alone = {part: data.mean_effect(np.array(some)) for part, some in single.items()}
-        return cls(alone, data.mean_effect(rows))
+        if data.weight is not None:
+            alone = {part: np.where(data.known[single[part]].any(0), one, mean) for part, one in alone.items()}
+        return cls(alone, mean)
 
     def total(self, condition: Condition) -> Effect:
         """Return the sum over the parts; one that was never seen alone adds nothing."""

@@ -22,9 +22,10 @@ from scperturbmamba import _keys
 from scperturbmamba._settings import settings
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.engine.config import NetConfig, TrainConfig
+from scperturbmamba.models.knowledge import Knowledge
 from scperturbmamba.models.neural import BiMamba
 from scperturbmamba.tl._embedding_ridge import embedding_ridge
-from scperturbmamba.tl._model_names import LEAKING, NETWORKS, is_baseline, make_baseline
+from scperturbmamba.tl._model_names import CORE, LEAKING, NETWORKS, is_baseline, make_baseline
 from scperturbmamba.tl._progress import training_callbacks
 from scperturbmamba.tl._scoring import predict_rows
 
@@ -141,6 +142,8 @@ def _fit(job: Job, setting: Setting) -> NDArray[np.float32]:
     if base == LEAKING:
         genes = list(bundle.genes)
         return embedding_ridge(setting.adata[:, genes], bundle, wanted, context=setting.context, embedding=source)
+    if base == CORE:
+        return predict_rows(Knowledge(job.seed).fit(bundle), bundle, wanted)
     if is_baseline(job.model):
         return predict_rows(make_baseline(job.model).fit(bundle), bundle, wanted)
     chosen = setting.net.model_copy(update={"mixer": NETWORKS[base]})

@@ -86,17 +86,12 @@ def _word(better: Sequence[str], worse: Sequence[str], n: int) -> str:
     return "mixed: does not beat"
 
 
-def in_words(table: pd.DataFrame) -> list[str]:
-    """Return a sentence per row of :func:`verdicts`: ``bimamba beats ridge (better on mse, pds_l1; 22 pairs)``."""
-    found = []
-    for row in table.itertuples():
-        if row.verdict == _FEW:
-            found.append(f"{row.model} and {row.baseline}: {row.verdict} ({row.n} perturbations)")
-            continue
-        on = [f"{side} on {names}" for side, names in (("better", row.better_on), ("worse", row.worse_on)) if names]
-        told = f" ({'; '.join([*on, f'{row.n} perturbations'])})"
-        found.append(f"{row.model} {row.verdict} {row.baseline}{told}")
-    return found
+def in_words(table: pd.DataFrame, model: str) -> str:
+    """Return what :func:`verdicts` says of a model, such as ``bimamba beats mean, knn; cannot be told from ridge``."""
+    some = table[table["model"] == model]
+    groups = {word: ", ".join(group["baseline"]) for word, group in some.groupby("verdict", sort=False)}
+    said = [f"{word} of {names}" if word == _FEW else f"{word} {names}" for word, names in groups.items()]
+    return f"{model} {'; '.join(said)} ({some['n'].max()} perturbations)"
 
 
 def stratify(scores: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:

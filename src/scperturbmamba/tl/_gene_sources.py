@@ -20,6 +20,7 @@ from scperturbmamba._settings import settings
 from scperturbmamba.engine.autoencoder import Mode
 from scperturbmamba.features.gene_sets import membership, read_gene_sets
 from scperturbmamba.features.genome import UNKNOWN
+from scperturbmamba.features.graph import graph_table, is_links
 from scperturbmamba.features.identity import identity_table
 from scperturbmamba.features.names import other_names
 from scperturbmamba.features.pathways import Pathways, fit_pathways
@@ -31,6 +32,7 @@ from scperturbmamba.pp import normalize
 
 OWN_SOURCES = ("identity", "position", "pathway")
 
+_GRAPH_WIDTH = 128
 _MIN_CONTROLS = 10
 _MAX_CONTROLS = 3000  # more cells do not change the pathways, and cost memory
 
@@ -193,6 +195,10 @@ def _from_file(source: str, names: list[str], request: Request) -> Made:
     if isinstance(given, Mapping) or (isinstance(given, (str, Path)) and _is_gmt(given)):
         sets = read_gene_sets(given)
         return Made(membership(names, sets, aliases=aliases), {"kind": "gene sets"}, fingerprint(sets))
+    if is_links(given):
+        width = request.width.get(source, _GRAPH_WIDTH)
+        table = graph_table(names, given, width=width, aliases=aliases)
+        return Made(table, {"kind": "graph", "width": width}, fingerprint(given))
     return Made(numeric_table(names, given, aliases=aliases), {"kind": "table"}, fingerprint(given))
 
 
