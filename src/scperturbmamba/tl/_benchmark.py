@@ -55,7 +55,8 @@ def benchmark(
     models
         Names: ``"no_change"``, ``"mean"``, ``"matching_mean"``, ``"additive"``, ``"scaled_additive"``, ``"bilinear"``;
         from gene features ``"nearest"``, ``"knn"``, ``"ridge"``, with a source as in ``"knn:string"``, and with
-        features given to the wrong genes, as a null, ``"knn_shuffled"``; the networks ``"bimamba"`` and ``"lstm"``; and
+        features given to the wrong genes, as a null, ``"knn_shuffled"``; ``"knowledge"``, shrunken effects and kernels
+        over every feature source behind a gate; the networks ``"bimamba"`` and ``"lstm"``; and
         ``"embedding_ridge"`` (``"embedding_ridge:X_scGPT"``), the protocol of scModelForge, which leaks: it predicts a
         held-out condition from its own cells. The default is every baseline that the features allow, and
         ``"bimamba"``.

@@ -63,15 +63,16 @@ def gene_features(
         of ``files``.
     files
         Source → path or object. ``"position"``: a table, CSV, TSV, GTF or ``pyensembl.Genome``. ``"pathway"``: gene
-        sets, a GMT or a mapping of set to genes. Any other: gene sets, giving 0/1 membership, or a gene × number
-        table (CSV, TSV, DataFrame).
+        sets, a GMT or a mapping of set to genes. Any other: gene sets, giving 0/1 membership; a gene × number table
+        (CSV, TSV, DataFrame); or links between genes, such as those of STRING: two columns of genes that share names
+        and a ``weight``, ``score`` or ``combined_score``, giving each gene its place in the graph.
     reference
         Healthy cells to learn the pathways from, in place of the screen's controls; counts are normalised.
     genes
         Genes to describe beside the measured and the perturbed ones.
     width
         Numbers per gene: ``{"identity": 16, "position": 8, "pathway": 32}`` are the defaults; for ``"position"``
-        the number of waves.
+        the number of waves. For a graph 128, half of them spectral, half of a random walk.
     pathway_mode
         ``"init"`` (default with gene sets): the decoder starts as the sets and reconstructs held-out controls no
         worse than a PCA of equal width; ``"mask"``: only members of a set have a weight for it; ``"data"``
