@@ -10,6 +10,7 @@ from scperturbmamba.tl._stored import find_predictor
 FIELDS = {
     "n_genes", "n_train", "n_val", "n_parameters", "engine", "best_epoch", "stopped", "train_pearson_delta",
     "train_r2", "val_pearson_delta", "val_r2", "similarity",
+    "measured_similarity", "spread", "collapsed",
 }  # fmt: skip
 
 
@@ -34,7 +35,18 @@ def test_the_report_is_what_predictions_and_cells_say(request, which, context):
         r2 = 1 - ((truth[rows] - predicted[rows]) ** 2).sum() / ((truth[rows] - centre) ** 2).sum()
         assert report[f"{side}_r2"] == pytest.approx(r2, abs=1e-4)
     pairs = np.corrcoef(predicted[~bundle.is_val])
-    assert report["similarity"] == pytest.approx(pairs[np.triu_indices(len(pairs), 1)].mean(), abs=1e-3)
+    upper = np.triu_indices(len(pairs), 1)
+    assert report["similarity"] == pytest.approx(pairs[upper].mean(), abs=1e-3)
+    train = truth[~bundle.is_val]
+    assert report["measured_similarity"] == pytest.approx(np.corrcoef(train)[upper].mean(), abs=1e-3)
+    assert report["spread"] == pytest.approx(predicted[~bundle.is_val].var(0).sum() / train.var(0).sum(), rel=1e-3)
+
+
+def test_a_network_that_says_the_same_of_everything_is_told(screen, train_tiny, caplog):
+    with caplog.at_level("WARNING", logger="scperturbmamba"):
+        train_tiny(screen, train={"epochs": 1})
+    assert screen.uns["predictor"]["report"]["collapsed"]
+    assert "the network acts as the mean" in caplog.text
 
 
 def test_the_report_agrees_with_the_history(trained):
