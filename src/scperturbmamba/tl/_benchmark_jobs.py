@@ -109,7 +109,7 @@ def run_jobs(jobs: Sequence[Job], setting: Setting, folder: Path | None) -> dict
                 _write(job, setting, effects, folder)
             done[job] = effects
             bar.update()
-    return done
+    return {job: done[job] for job in jobs}
 
 
 def _run(jobs: Sequence[Job], setting: Setting) -> Iterator[tuple[Job, NDArray[np.float32]]]:
