@@ -128,3 +128,25 @@ def test_combinations_are_sums_of_what_the_parts_do(core, world):
     both, *alone = core.predict([Condition(parts), *(Condition((part,)) for part in parts)])
     np.testing.assert_allclose(both, sum(alone), rtol=1e-5, atol=1e-6)
     assert not core.predict([Condition()]).any()
+
+
+def test_a_gene_seen_only_beside_seen_genes_is_what_the_pair_leaves(world):
+    """Of every toy double one single is taken away; what is left of the double tells of it."""
+    adata = spm.datasets.toy(cells_per_condition=150, n_control=900, n_doubles=20, random_state=3)
+    spm.pp.perturbation_labels(adata, "condition", perturbation_type="CRISPRi")
+    spm.pp.normalize(adata)
+    truth = adata.uns["toy"]["effects"]
+    pairs = [one for one in truth.index if "+" in one]
+    hidden = sorted({one.split("+")[0] for one in pairs} - {one.split("+")[1] for one in pairs})
+    rest = [one for one in truth.index if one not in hidden]
+    spm.pp.split_conditions(adata, {"test": hidden, "val": rest[:2], "train": rest[2:]})
+    data = Bundle.from_adata(adata, features=None)
+    with_pairs = Knowledge().fit(data)
+    found = with_pairs.doubles[0]
+    asked = [Condition.of(name, kind="CRISPRi") for name in hidden]
+    assert len(hidden) > 5 and all(one.parts[0] in found.estimate for one in asked)
+    said = with_pairs.predict(asked)
+    with_pairs.doubles = [type(found)({}, {})]
+    without = with_pairs.predict(asked)
+    errors = [np.square(truth.loc[hidden].to_numpy() - one).mean() for one in (said, without)]
+    assert errors[0] < 0.8 * errors[1]

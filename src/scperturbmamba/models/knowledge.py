@@ -13,6 +13,7 @@ from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Condition, Part
 from scperturbmamba.models.encoding import described_by
 from scperturbmamba.models.gene_vectors import GeneVectors
+from scperturbmamba.models.inside_doubles import InsideDoubles
 from scperturbmamba.models.own_change import OwnChange
 from scperturbmamba.models.part_effects import PartEffects, in_every_context
 from scperturbmamba.models.shrinkage import cell_noise, shrunk
@@ -26,8 +27,8 @@ class Knowledge:
     """Predict unseen genes from what is known of them, and seen ones from their shrunken effects.
 
     A part that was seen alone has its measured effect, drawn to the mean as far as it is noise; one that was not has
-    the mean plus what the kernels say, if the gate is open; combinations are sums. The perturbed gene's own change is
-    learned from the screen.
+    the mean plus what the kernels say, if the gate is open, corrected by training combinations that hold it beside seen
+    parts; combinations are sums. The perturbed gene's own change is learned from the screen.
 
     Attributes
     ----------
@@ -51,6 +52,7 @@ class Knowledge:
             vectors = [one.shuffled(self.random_state) for one in vectors]
         self.vectors = vectors
         noise = cell_noise(data)
+        self.doubles = [InsideDoubles.fit(data, seen, noise, context) for context, seen in enumerate(self.effects)]
         self.cores = [
             _Core.fit(seen, vectors, _trust(data, noise, seen, context), np.random.default_rng(self.random_state))
             for context, seen in enumerate(self.effects)
@@ -64,6 +66,7 @@ class Knowledge:
         guessed = dict(zip(new, seen.mean + core.say(new, self.vectors)))
         for part in new:
             self.own.set(guessed[part], part, context)
+            self.doubles[context].correct(guessed[part], part)
         result = np.zeros((len(conditions), len(seen.mean)), np.float32)
         for row, condition in enumerate(conditions):
             for part in condition.parts:

@@ -90,7 +90,8 @@ def in_words(table: pd.DataFrame, model: str) -> str:
     """Return what :func:`verdicts` says of a model, such as ``bimamba beats mean, knn; cannot be told from ridge``."""
     some = table[table["model"] == model]
     groups = {word: ", ".join(group["baseline"]) for word, group in some.groupby("verdict", sort=False)}
-    said = [f"{word} of {names}" if word == _FEW else f"{word} {names}" for word, names in groups.items()]
+    verbs = {_FEW: "has too few pairs to compare with"}
+    said = [f"{verbs.get(word, word)} {names}" for word, names in groups.items()]
     return f"{model} {'; '.join(said)} ({some['n'].max()} perturbations)"
 
 
