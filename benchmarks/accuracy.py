@@ -66,7 +66,7 @@ def one_double_out(adata: AnnData) -> Row:
 
 
 def one_single_out(adata: AnnData) -> Row:
-    """Return what the measured doubles tell of a single that was left out, each of those that stand beside seen ones."""
+    """Return what the measured doubles tell of a single that was left out, for each that stands beside a seen one."""
     conditions = sorted(set(adata.obs["perturbation"].dropna()) - {"control"})
     singles = {one for one in conditions if "+" not in one}
     pairs = [set(one.split("+")) for one in conditions if "+" in one]
