@@ -53,9 +53,11 @@ def test_a_row_of_few_cells_borrows_its_variance(bundle):
 
 
 def test_only_singles_in_training_are_drawn(bundle):
-    found = shrunk(noisy(bundle, 0.5))
+    loud = noisy(bundle, 0.5)
+    found = shrunk(loud, cell_noise(loud))
     changed = np.array([not np.array_equal(a, b) for a, b in zip(found.delta, bundle.delta)])
     single = np.array([len(one.parts) == 1 for one in bundle.conditions])
     assert (changed == (single & ~bundle.is_val)).all()
-    same = shrunk(replace(bundle, se=np.full_like(bundle.delta, np.nan), control_se=None))
+    unknown = replace(bundle, se=np.full_like(bundle.delta, np.nan), control_se=None)
+    same = shrunk(unknown, cell_noise(unknown))
     assert np.array_equal(same.delta, bundle.delta)

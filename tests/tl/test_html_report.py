@@ -15,7 +15,7 @@ from scperturbmamba.tl._html_definitions import METRIC_WORDS, SPLIT_WORDS, descr
 from scperturbmamba.tl._html_report import html_report
 from scperturbmamba.tl._html_tables import best_of, digits_for, plain_number
 from scperturbmamba.tl._metric_table import METRICS
-from scperturbmamba.tl._model_names import FROM_FEATURES, NETWORKS, PLAIN, is_baseline
+from scperturbmamba.tl._model_names import CORE, FROM_FEATURES, NETWORKS, PLAIN
 
 HOSTILE = "<script>alert('x')</script> & $y$"
 N, GENES = 12, 30
@@ -79,7 +79,7 @@ def found_of(models, *, scheme="perturbation", context="all", labels=None, seed=
         ],
         columns=["model", "genes", "perturbation", "context", "metric", "value", "split", "seed"],
     )
-    comparison = compare(scores, pairs_of(list(models), is_baseline))
+    comparison = compare(scores, pairs_of(list(models)))
     summary = words.mean_scores(scores)
     alike = [1.0 if name == "mean" else 0.4 for name in models]
     collapse = pd.DataFrame({"model": list(models), "similarity": alike, "measured_similarity": 0.12, "spread": 0.5})
@@ -173,7 +173,7 @@ def test_every_metric_is_in_a_table_and_defined(page):
 
 
 def test_every_model_and_split_can_be_described():
-    for name in (*PLAIN, *FROM_FEATURES, *NETWORKS, "ridge_shuffled:string", "embedding_ridge:X_pca"):
+    for name in (*PLAIN, *FROM_FEATURES, CORE, *NETWORKS, "ridge_shuffled:string", "embedding_ridge:X_pca"):
         assert describe_model(name)
     assert "wrong genes" in describe_model("ridge_shuffled") and "from string" in describe_model("knn:string")
     assert describe_model("predicted") == ""

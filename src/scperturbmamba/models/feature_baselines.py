@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Condition, Part
 from scperturbmamba.models.gene_vectors import GeneVectors
+from scperturbmamba.models.kernels import average_of_nearest, cosines
 from scperturbmamba.models.part_effects import PartEffects, in_every_context
 
 
@@ -55,13 +56,8 @@ class _FromFeatures:
 
     def _predict(self, conditions: Sequence[Condition], context: int, setting: float) -> NDArray[np.float32]:
         seen = self.effects[context]
-        new = sorted({part for one in conditions for part in one.parts if part not in seen.alone})
-        guessed = dict(zip(new, self._guess(new, context, setting)))
-        result = np.zeros((len(conditions), len(seen.mean)), np.float32)
-        for row, condition in enumerate(conditions):
-            for part in condition.parts:
-                result[row] += seen.alone[part] if part in seen.alone else guessed[part]
-        return result
+        new = seen.new_parts(conditions)
+        return seen.sums(conditions, dict(zip(new, self._guess(new, context, setting))))
 
     def _guess(self, parts: Sequence[Part], context: int, setting: float) -> NDArray[np.float64]:
         """Return the effects of parts that were not seen alone (parts × genes)."""
@@ -120,20 +116,10 @@ class Neighbours(_FromFeatures):
     def _regress(
         self, x: NDArray[np.float64], y: NDArray[np.float64], new: NDArray[np.float64], setting: float
     ) -> NDArray[np.float64]:
-        likeness = np.maximum(_unit(new) @ _unit(x).T, 0)
-        if setting < len(x):
-            least = np.partition(likeness, -int(setting), axis=1)[:, -int(setting)]
-            likeness = np.where(likeness >= least[:, None], likeness, 0)
-        total = likeness.sum(1, keepdims=True)
-        return np.divide(likeness @ y, total, out=np.zeros((len(new), y.shape[1])), where=total > 0)
+        return average_of_nearest(cosines(new, x), y, int(setting))
 
 
 class Nearest(Neighbours):
     """Copy the effect of the part whose features are most alike."""
 
     settings: ClassVar[tuple[float, ...]] = (1.0,)
-
-
-def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    norm = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norm > 0, norm, 1)

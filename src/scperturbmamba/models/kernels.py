@@ -33,14 +33,14 @@ class Member:
     def left_out(self, kernel: Rows, y: Rows) -> Rows:
         """Return what every row would be predicted without itself (rows × outputs)."""
         if self.kind == "neighbours":
-            return _average(kernel - np.diag(np.diag(kernel)), y, int(self.setting), own=True)
+            return average_of_nearest(kernel - np.diag(np.diag(kernel)), y, int(self.setting))
         inverse = np.linalg.inv(kernel + self.setting * np.eye(len(y)))
         return np.asarray(y - (inverse @ y) / np.diag(inverse)[:, None], np.float64)
 
     def predict(self, kernel: Rows, across: Rows, y: Rows) -> Rows:
         """Return new rows (new × outputs) from their kernel with the training rows (new × rows)."""
         if self.kind == "neighbours":
-            return _average(across, y, int(self.setting), own=False)
+            return average_of_nearest(across, y, int(self.setting))
         return np.asarray(across @ np.linalg.solve(kernel + self.setting * np.eye(len(y)), y), np.float64)
 
 
@@ -54,11 +54,17 @@ def members(n_kernels: int, n_rows: int) -> list[list[Member]]:
     return found
 
 
-def _average(kernel: Rows, y: Rows, k: int, *, own: bool) -> Rows:
-    """Average the k rows most alike, weighted by likeness; what is unlike counts nothing."""
+def average_of_nearest(kernel: Rows, y: Rows, k: int) -> Rows:
+    """Average the k rows of y that are most alike, weighted by likeness (new × rows); what is unlike counts nothing."""
     likeness = np.maximum(kernel, 0)
-    if k < likeness.shape[1] - own:
-        least = -np.partition(-likeness, k - 1, axis=1)[:, k - 1]
+    if k < likeness.shape[1]:
+        least = np.partition(likeness, -k, axis=1)[:, -k]
         likeness = np.where(likeness >= least[:, None], likeness, 0)
     total = likeness.sum(1, keepdims=True)
     return np.divide(likeness @ y, total, out=np.zeros((len(kernel), y.shape[1])), where=total > 0)
+
+
+def cosines(one: Rows, other: Rows) -> Rows:
+    """Return the cosine of every two rows; 0 where a row is zero, that is where nothing is known."""
+    a, b = (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in (one, other))
+    return np.asarray(a @ b.T, np.float64)

@@ -14,6 +14,7 @@ from scperturbmamba.data.conditions import Condition, Part
 from scperturbmamba.models.encoding import described_by
 from scperturbmamba.models.gene_vectors import GeneVectors
 from scperturbmamba.models.inside_doubles import InsideDoubles
+from scperturbmamba.models.kernels import cosines
 from scperturbmamba.models.own_change import OwnChange
 from scperturbmamba.models.part_effects import PartEffects, in_every_context
 from scperturbmamba.models.shrinkage import cell_noise, shrunk
@@ -43,15 +44,14 @@ class Knowledge:
 
     def fit(self, data: Bundle) -> Self:
         """Learn from the training rows; the validation rows are not needed."""
-        clean = shrunk(data)
-        self.effects = in_every_context(clean)
+        noise = cell_noise(data)
+        self.effects = in_every_context(shrunk(data, noise))
         self.own = OwnChange.fit(data)
         self.sources = [table.source for table in described_by(data.features)]
         vectors = [GeneVectors.of(data, source) for source in self.sources]
         if self.shuffled:
             vectors = [one.shuffled(self.random_state) for one in vectors]
         self.vectors = vectors
-        noise = cell_noise(data)
         self.doubles = [InsideDoubles.fit(data, seen, noise, context) for context, seen in enumerate(self.effects)]
         self.cores = [
             _Core.fit(seen, vectors, _trust(data, noise, seen, context), np.random.default_rng(self.random_state))
@@ -62,16 +62,12 @@ class Knowledge:
     def predict(self, conditions: Sequence[Condition], *, context: int = 0) -> NDArray[np.float32]:
         """Return effects (conditions × genes); the control does nothing."""
         seen, core = self.effects[context], self.cores[context]
-        new = sorted({part for one in conditions for part in one.parts if part not in seen.alone})
+        new = seen.new_parts(conditions)
         guessed = dict(zip(new, seen.mean + core.say(new, self.vectors)))
         for part in new:
             self.own.set(guessed[part], part, context)
             self.doubles[context].correct(guessed[part], part)
-        result = np.zeros((len(conditions), len(seen.mean)), np.float32)
-        for row, condition in enumerate(conditions):
-            for part in condition.parts:
-                result[row] += seen.alone[part] if part in seen.alone else guessed[part]
-        return result
+        return seen.sums(conditions, guessed)
 
     def report(self) -> list[str]:
         """Return in words, per context, whether the kernels speak, which, and what they are expected to gain."""
@@ -102,7 +98,7 @@ class _Core:
         axes = axes[:_RANK]
         y = rest @ axes.T
         taken = [one.take([part.name for part in parts])[0] for one in vectors]
-        kernels = _with_mean([_likeness(one, one) for one in taken])
+        kernels = _with_mean([cosines(one, one) for one in taken])
         return cls(parts, tuple(kernels), y, axes, Stack.fit(kernels, y, trust, rng))
 
     def say(self, new: Sequence[Part], vectors: Sequence[GeneVectors]) -> NDArray[np.float64]:
@@ -110,7 +106,7 @@ class _Core:
         if not self.stack.is_open or not new:
             return np.zeros((len(new), self.axes.shape[1]))
         names, known = [part.name for part in new], [part.name for part in self.parts]
-        across = _with_mean([_likeness(one.take(names)[0], one.take(known)[0]) for one in vectors])
+        across = _with_mean([cosines(one.take(names)[0], one.take(known)[0]) for one in vectors])
         return np.asarray(self.stack.predict(self.kernels, across, self.y) @ self.axes, np.float64)
 
     def words(self, sources: Sequence[str]) -> str:
@@ -120,12 +116,6 @@ class _Core:
         names = [*sources, "all sources"]
         who = {f"{names[one.kernel]} ({one.kind})" for one in self.stack.members}
         return f"knowledge is on ({', '.join(sorted(who))}): expected gain over the mean {gain}"
-
-
-def _likeness(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return cosines (rows × rows); 0 where nothing is known."""
-    a, b = (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in (one, other))
-    return np.asarray(a @ b.T, np.float64)
 
 
 def _with_mean(kernels: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:

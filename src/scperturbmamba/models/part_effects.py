@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -46,6 +47,18 @@ class PartEffects:
     def total(self, condition: Condition) -> Effect:
         """Return the sum over the parts; one that was never seen alone adds nothing."""
         return sum((self.alone[part] for part in condition.parts if part in self.alone), np.zeros_like(self.mean))
+
+    def sums(self, conditions: Sequence[Condition], guessed: Mapping[Part, NDArray[np.floating]]) -> Effect:
+        """Return sums over the parts (conditions × genes), of those never seen alone with what is guessed of them."""
+        result = np.zeros((len(conditions), len(self.mean)), np.float32)
+        for row, condition in enumerate(conditions):
+            for part in condition.parts:
+                result[row] += self.alone[part] if part in self.alone else guessed[part]
+        return result
+
+    def new_parts(self, conditions: Sequence[Condition]) -> list[Part]:
+        """Return the parts that were never seen alone, sorted."""
+        return sorted({part for one in conditions for part in one.parts if part not in self.alone})
 
     def covers(self, condition: Condition) -> bool:
         """Tell whether every part was seen alone."""

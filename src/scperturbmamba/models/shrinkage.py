@@ -51,14 +51,13 @@ class Prior:
         return self.mean + kept * (effects - self.mean)
 
 
-def shrunk(data: Bundle) -> Bundle:
+def shrunk(data: Bundle, noise: Rows) -> Bundle:
     """Return the bundle with every training effect drawn to the mean of the singles of its context.
 
-    The noise of a condition is that of its own cells; the noise of the control is the same in all effects of a context,
-    lies in their mean and is left there. Rows whose noise is not known stay as they are.
+    ``noise`` is :func:`cell_noise`, that of a condition's own cells; the noise of the control is the same in all
+    effects of a context, lies in their mean and is left there. Rows whose noise is not known stay as they are.
     """
     delta = data.delta.astype(np.float64)
-    noise = cell_noise(data)
     for context in range(len(data.contexts)):
         rows = training_rows(data, context)
         rows = rows[(data.context[rows] == context) & np.isfinite(noise[rows]).all(1)]

@@ -22,6 +22,7 @@ from scperturbmamba.tl._benchmark_jobs import Job, Setting, run_jobs
 from scperturbmamba.tl._ceiling import NO_SCALE, score_ceiling
 from scperturbmamba.tl._html_report import html_report
 from scperturbmamba.tl._judgement import held_out_rows, judge
+from scperturbmamba.tl._metric_table import Reference
 from scperturbmamba.tl._model_names import NETWORKS, baseline_names, check_name, is_baseline
 from scperturbmamba.tl._scoring import reference_of, score_models
 from scperturbmamba.tl._truth import Truth, measured_effects, measured_halves, stacked
@@ -161,6 +162,7 @@ class _Test:
     bundle: Bundle
     truth: Truth
     halves: tuple[Truth, Truth] | None
+    reference: Reference
 
 
 def _read_test(adata: AnnData, split: str, *, context: str | None, response: str, with_cells: bool) -> _Test:
@@ -180,23 +182,23 @@ def _read_test(adata: AnnData, split: str, *, context: str | None, response: str
     if response != EFFECT:
         one, other = measured_halves(adata, seed=0, **options)
         halves = one.take(place), other.take(place)
-    return _Test(split, bundle, truth.take(place), halves)
+    truth = truth.take(place)
+    return _Test(split, bundle, truth, halves, reference_of(bundle, truth.rows))
 
 
 def _judged(tests: Sequence[_Test], effects: Mapping[Job, NDArray[np.float32]]) -> dict[str, Any]:
     """Score every job on its split and judge them together."""
     scores, scales, rows = [], [], []
     for test in tests:
-        reference = reference_of(test.bundle, test.truth.rows)
         rows.append(held_out_rows(test.truth, test.halves, test.bundle).assign(split=test.split))
         for seed in sorted({job.seed for job in effects}):
             some = {job.model: one for job, one in effects.items() if (job.split, job.seed) == (test.split, seed)}
             if not some:
                 continue
-            table, _ = score_models(some, test.truth, reference)
+            table, _ = score_models(some, test.truth, test.reference)
             scores.append(table.assign(split=test.split, seed=seed))
             if test.halves is not None:
-                ceiling, scale = score_ceiling(some, test.halves, reference)
+                ceiling, scale = score_ceiling(some, test.halves, test.reference)
                 scales.append(scale)
                 if seed == min(job.seed for job in effects):
                     scores.append(ceiling.assign(split=test.split, seed=seed))
@@ -208,7 +210,7 @@ def _judged(tests: Sequence[_Test], effects: Mapping[Job, NDArray[np.float32]]) 
         name: np.concatenate([_first(effects, name, test.split) for test in tests])
         for name in dict.fromkeys(job.model for job in effects)
     }
-    return judge(pd.concat(scores), scale, conditions, models, truth, is_baseline)
+    return judge(pd.concat(scores), scale, conditions, models, truth)
 
 
 def _first(effects: Mapping[Job, NDArray[np.float32]], model: str, split: str) -> NDArray[np.float32]:
@@ -225,5 +227,4 @@ def _forge(adata: AnnData, test: _Test, effects: NDArray[np.float32]) -> dict[st
         "n_train": len(labels),
         "n_test": len(held_out),
     }
-    mean = reference_of(test.bundle, test.truth.rows).centre
-    return forge_result(effects, mean, test.truth, n_top_genes=_TOP_GENES, metadata=metadata)
+    return forge_result(effects, test.reference.centre, test.truth, n_top_genes=_TOP_GENES, metadata=metadata)

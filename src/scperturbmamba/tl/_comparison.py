@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from scperturbmamba import metrics
 from scperturbmamba.tl._metric_table import LOW_IS_GOOD
-from scperturbmamba.tl._model_names import LEAKING
+from scperturbmamba.tl._model_names import LEAKING, is_baseline
 from scperturbmamba.tl._scoring import ALL_GENES
 
 HEADLINE: Final = ("mse", "l2", "pearson_delta", "pearson_delta_centred", "direction_top20", "pds_l1")
@@ -45,7 +45,7 @@ def compare(scores: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFr
     return result
 
 
-def pairs_of(models: Sequence[str], is_baseline: Callable[[str], bool]) -> list[tuple[str, str]]:
+def pairs_of(models: Sequence[str]) -> list[tuple[str, str]]:
     """Return who is compared with whom: every model with the mean, what is no baseline with every baseline."""
     baselines = [name for name in models if is_baseline(name)]
     found = [(model, one) for model in models if not is_baseline(model) for one in baselines]

@@ -13,7 +13,7 @@ from scperturbmamba.data.responses import EXPRESSION, read_bundle
 from scperturbmamba.tl._ceiling import NO_SCALE, score_ceiling
 from scperturbmamba.tl._comparison import HEADLINE
 from scperturbmamba.tl._judgement import held_out_rows, judge
-from scperturbmamba.tl._model_names import baseline_names, is_baseline, make_baseline
+from scperturbmamba.tl._model_names import baseline_names, make_baseline
 from scperturbmamba.tl._scoring import predict_rows, reference_of, score_models
 from scperturbmamba.tl._truth import Truth, measured_sides
 
@@ -98,7 +98,7 @@ def evaluate(predicted: AnnData, adata: AnnData, *, key: str | None = None, key_
     if halves is not None:
         ceiling, scale = score_ceiling(models, halves, reference)
         scores = pd.concat([scores, ceiling])
-    found = judge(scores, scale, held_out_rows(truth, halves, bundle), models, truth.delta, is_baseline)
+    found = judge(scores, scale, held_out_rows(truth, halves, bundle), models, truth.delta)
 
     for name in HEADLINE:
         predicted.obs[name] = _spread(own[name].to_numpy(), rows, predicted.n_obs)

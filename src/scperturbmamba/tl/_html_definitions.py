@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from scperturbmamba.tl._metric_table import TOPS
-from scperturbmamba.tl._model_names import LEAKING, SHUFFLED
+from scperturbmamba.tl._model_names import CORE, LEAKING, SHUFFLED
 
 METRIC_WORDS: Final[Mapping[str, str]] = {
     "mse": "mean over genes of the squared difference between measured expression and what is predicted: the training "
@@ -47,6 +47,8 @@ MODEL_WORDS: Final[Mapping[str, str]] = {
     "nearest": "takes the effect of the training gene whose features are most alike",
     "knn": "averages the effects of the training genes whose features are most alike",
     "ridge": "regresses effects on gene features",
+    CORE: "adds measured effects, drawn to their mean as far as they are noise; a gene never perturbed has what ridge "
+    "and neighbours over every feature say where that helped on genes left out, and the mean elsewhere",
     "bimamba": "the bidirectional Mamba-2 network",
     "lstm": "the network with an LSTM in its place",
     LEAKING: "the protocol of scModelForge: it reads the held-out cells themselves, and so leaks",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,6 @@ def judge(
     rows: pd.DataFrame,
     models: Mapping[str, NDArray[np.float32]],
     truth: NDArray[np.float32],
-    is_baseline: Callable[[str], bool],
 ) -> dict[str, Any]:
     """Return the tables of a judgement by name, ready for ``uns``.
 
@@ -62,7 +61,7 @@ def judge(
     ``collapse`` and ``conditions``.
     """
     names = [name for name in dict.fromkeys(scores["model"]) if name not in CEILINGS]
-    comparison = compare(scores, pairs_of(names, is_baseline))
+    comparison = compare(scores, pairs_of(names))
     scores = scores.reset_index(drop=True)
     scores.index = scores.index.astype(str)
     return {
