@@ -20,7 +20,8 @@ from anndata import AnnData
 from matplotlib import pyplot as plt
 
 import scperturbmamba as spm
-from scperturbmamba.tl._comparison import HEADLINE, in_words
+from scperturbmamba._judging import HEADLINE
+from scperturbmamba.tl._comparison import in_words
 
 FOLDER = Path(os.environ.get("SPM_DATA", Path(__file__).parents[2] / "shared"))
 DATA, KNOWLEDGE = FOLDER / "data", FOLDER / "knowledge"

@@ -6,8 +6,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import scperturbmamba as spm
+from scperturbmamba._judging import HEADLINE
 from scperturbmamba.cli import app
-from scperturbmamba.tl._comparison import HEADLINE
 
 torch.set_num_threads(1)
 

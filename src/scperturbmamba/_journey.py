@@ -12,8 +12,8 @@ from anndata import AnnData
 from matplotlib import pyplot as plt
 
 from scperturbmamba import _keys, datasets, pl, pp, tl
-from scperturbmamba.tl._comparison import HEADLINE, in_words
-from scperturbmamba.tl._model_names import is_baseline
+from scperturbmamba._judging import HEADLINE, is_baseline
+from scperturbmamba.tl._comparison import in_words
 
 _FOLD = "fold"
 _GUIDE_RULE = r"^(.+)_g\d+$"

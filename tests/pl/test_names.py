@@ -1,23 +1,28 @@
-"""What plots call models and metrics, which the benchmark upstairs decides."""
+"""What plots call models and metrics, and that the models upstairs are those of which the words speak."""
 
 import pytest
 
+from scperturbmamba import _judging
 from scperturbmamba.pl import _names
-from scperturbmamba.tl import _ceiling, _comparison, _metric_table, _model_names
+from scperturbmamba.tl import _metric_table, _model_names
 
 
-def test_plots_and_benchmark_agree_on_the_headline_the_ceilings_and_the_leak():
-    assert _names.HEADLINE == _comparison.HEADLINE
-    assert _names.CEILINGS == _ceiling.CEILINGS
-    assert _names.leaks(_model_names.LEAKING) and _names.leaks(f"{_model_names.LEAKING}:X_pca")
+def test_the_models_are_those_that_the_words_name():
+    assert tuple(_model_names.PLAIN) == _judging.WITHOUT_FEATURES
+    assert tuple(_model_names.FROM_FEATURES) == _judging.WITH_FEATURES
+    assert set(_judging.HEADLINE) < set(_metric_table.METRICS)
+    assert _judging.leaks(_judging.LEAKING) and _judging.leaks(f"{_judging.LEAKING}:X_pca")
 
 
 @pytest.mark.parametrize(
-    "name",
-    [*_model_names.PLAIN, *_model_names.FROM_FEATURES, "knn_shuffled", "ridge:string", "bimamba", "lstm", "predicted"],
+    ("name", "simple"),
+    [
+        *((name, True) for name in (*_model_names.PLAIN, *_model_names.FROM_FEATURES, "knn_shuffled", "ridge:string")),
+        *((name, False) for name in (*_model_names.NETWORKS, _model_names.CORE, "predicted", _judging.LEAKING)),
+    ],
 )
-def test_plots_and_benchmark_agree_on_who_is_a_baseline(name):
-    assert _names.is_baseline(name) == _model_names.is_baseline(name)
+def test_it_is_known_who_is_a_baseline(name, simple):
+    assert _judging.is_baseline(name) == simple
 
 
 def test_every_metric_has_a_name_and_points_the_same_way():

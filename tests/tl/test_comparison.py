@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scperturbmamba.tl._comparison import HEADLINE, collapse, compare, pairs_of, stratify, verdicts
+from scperturbmamba._judging import HEADLINE
+from scperturbmamba.tl._comparison import collapse, compare, pairs_of, stratify, verdicts
 from scperturbmamba.tl._metric_table import LOW_IS_GOOD
 
 

@@ -6,9 +6,10 @@ import pytest
 from scipy import stats
 
 import scperturbmamba as spm
+from scperturbmamba._judging import is_baseline
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.tl._metric_table import LOW_IS_GOOD, METRICS, Reference, score_rows, significant_genes
-from scperturbmamba.tl._model_names import baseline_names, check_name, is_baseline, make_baseline
+from scperturbmamba.tl._model_names import baseline_names, check_name, make_baseline
 from scperturbmamba.tl._scoring import predict_rows, reference_of, score_models, summarise
 from scperturbmamba.tl._truth import Truth
 

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from scperturbmamba._checks import check_choice
-from scperturbmamba.pl._judgement import ALL_GENES, chosen_metrics, chosen_models, read_table
+from scperturbmamba._judging import ALL_GENES
+from scperturbmamba.pl._judgement import chosen_metrics, chosen_models, read_table
 from scperturbmamba.pl._names import challengers, metric_name, model_name
 from scperturbmamba.pl._style import (
     ACCENT,

@@ -9,9 +9,8 @@ from anndata import AnnData
 
 from scperturbmamba import _keys
 from scperturbmamba._checks import as_names, check_choice, check_key
-from scperturbmamba.pl._names import HEADLINE
+from scperturbmamba._judging import ALL_GENES, HEADLINE
 
-ALL_GENES = "all"
 _MADE_BY = "spm.tl.evaluate` or `spm.tl.benchmark"
 
 

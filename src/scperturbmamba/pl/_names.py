@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from scperturbmamba._judging import CEILINGS, is_baseline, leaks
 from scperturbmamba.pl._style import ACCENT, INK, MUTED, WARN
 
-HEADLINE: Final = ("mse", "l2", "pearson_delta", "pearson_delta_centred", "direction_top20", "pds_l1")
-REPLICATE: Final = "replicate"  # one half of the cells, judged by the other
-CEILINGS: Final = (REPLICATE, "interpolated_duplicate")
-
-_BASELINES: Final = (
-    "no_change", "mean", "matching_mean", "additive", "scaled_additive", "bilinear", "nearest", "knn", "ridge",
-)  # fmt: skip
-_LEAKING: Final = "embedding_ridge"
 _TOPS: Final = (20, 50, 100, 200)
 _METRICS: Final = {
     "mse": "MSE",
@@ -61,16 +54,6 @@ def plain(text: str) -> str:
 def low_is_good(metric: str) -> bool:
     """Tell whether a metric is an error or a rank."""
     return metric.split("_top")[0] in ("mse", "mae", "l2", "wmse", "rank")
-
-
-def is_baseline(model: str) -> bool:
-    """Tell whether a model is a simple one, which others are compared with."""
-    return model.split(":")[0].removesuffix("_shuffled") in _BASELINES
-
-
-def leaks(model: str) -> bool:
-    """Tell whether a model reads the cells that it is judged by."""
-    return model.split(":")[0] == _LEAKING
 
 
 def model_colour(model: str) -> str:

@@ -13,8 +13,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from scperturbmamba._checks import check_choice
+from scperturbmamba._judging import CEILINGS
 from scperturbmamba.pl._judgement import chosen_metrics, per_perturbation, read_table
-from scperturbmamba.pl._names import CEILINGS, challengers, low_is_good, metric_name, model_name, plain
+from scperturbmamba.pl._names import challengers, low_is_good, metric_name, model_name, plain
 from scperturbmamba.pl._style import ACCENT, FAINT, MUTED, PLAIN, WARN, dress, note, panel
 
 _MOST_NAMES = 5

@@ -10,9 +10,10 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from scperturbmamba._judging import CEILINGS, REPLICATE
 from scperturbmamba.metrics import paired_bootstrap
 from scperturbmamba.pl._judgement import chosen_metrics, per_perturbation, read_table
-from scperturbmamba.pl._names import CEILINGS, REPLICATE, low_is_good, metric_name, model_colour, model_name
+from scperturbmamba.pl._names import low_is_good, metric_name, model_colour, model_name
 from scperturbmamba.pl._style import (
     ACCENT,
     FAINT,

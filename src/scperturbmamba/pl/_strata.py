@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
+from scperturbmamba._judging import REPLICATE
 from scperturbmamba.pl._judgement import chosen_metrics, chosen_models, read_table
-from scperturbmamba.pl._names import REPLICATE, low_is_good, metric_name, model_colour, model_name
+from scperturbmamba.pl._names import low_is_good, metric_name, model_colour, model_name
 from scperturbmamba.pl._style import FAINT, INK, MUTED, dress, fewer_ticks, panels
 
 _TITLES = {"effect size": "By effect size", "cells": "By number of cells", "novelty": "By what was seen"}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from scperturbmamba import _keys
 from scperturbmamba._checks import as_names, check_in_memory, check_key, check_params
+from scperturbmamba._judging import is_baseline
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.responses import EFFECT, EXPRESSION, read_bundle
 from scperturbmamba.engine.config import NetConfig, TrainConfig, resolve
@@ -23,7 +24,7 @@ from scperturbmamba.tl._ceiling import NO_SCALE, score_ceiling
 from scperturbmamba.tl._html_report import html_report
 from scperturbmamba.tl._judgement import held_out_rows, judge
 from scperturbmamba.tl._metric_table import Reference
-from scperturbmamba.tl._model_names import NETWORKS, baseline_names, check_name, is_baseline
+from scperturbmamba.tl._model_names import NETWORKS, baseline_names, check_name
 from scperturbmamba.tl._scoring import reference_of, score_models
 from scperturbmamba.tl._truth import Truth, measured_effects, measured_halves, stacked
 

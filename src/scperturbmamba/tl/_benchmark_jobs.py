@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from scperturbmamba import _keys
+from scperturbmamba._judging import LEAKING, is_baseline
 from scperturbmamba._settings import settings
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.engine.config import NetConfig, TrainConfig
 from scperturbmamba.models.knowledge import Knowledge
 from scperturbmamba.models.neural import BiMamba
 from scperturbmamba.tl._embedding_ridge import embedding_ridge
-from scperturbmamba.tl._model_names import CORE, LEAKING, NETWORKS, is_baseline, make_baseline
+from scperturbmamba.tl._model_names import CORE, NETWORKS, make_baseline
 from scperturbmamba.tl._progress import training_callbacks
 from scperturbmamba.tl._scoring import predict_rows
 

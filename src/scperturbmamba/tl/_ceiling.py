@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from scperturbmamba import metrics
+from scperturbmamba._judging import INTERPOLATED, REPLICATE
 from scperturbmamba.tl._metric_table import LOW_IS_GOOD, Reference
 from scperturbmamba.tl._scoring import score_models
 from scperturbmamba.tl._truth import Truth
 
-REPLICATE, INTERPOLATED = "replicate", "interpolated_duplicate"
-CEILINGS = (REPLICATE, INTERPOLATED)
 NO_SCALE: Final = pd.DataFrame(columns=["model", "genes", "metric", "value"])
 _BASE = "the mean of the training effects"
 

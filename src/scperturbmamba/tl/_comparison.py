@@ -10,11 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from scperturbmamba import metrics
+from scperturbmamba._judging import ALL_GENES, HEADLINE, LEAKING, is_baseline
 from scperturbmamba.tl._metric_table import LOW_IS_GOOD
-from scperturbmamba.tl._model_names import LEAKING, is_baseline
-from scperturbmamba.tl._scoring import ALL_GENES
 
-HEADLINE: Final = ("mse", "l2", "pearson_delta", "pearson_delta_centred", "direction_top20", "pds_l1")
 ERRORS: Final = ("mse", "l2")
 PARTICULAR: Final = ("pearson_delta_centred", "pds_l1")
 FEWEST: Final = 10  # pairs below which nothing is said

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from scperturbmamba import _keys
 from scperturbmamba._checks import check_key, check_params
+from scperturbmamba._judging import HEADLINE
 from scperturbmamba.data.responses import EXPRESSION, read_bundle
 from scperturbmamba.tl._ceiling import NO_SCALE, score_ceiling
-from scperturbmamba.tl._comparison import HEADLINE
 from scperturbmamba.tl._judgement import held_out_rows, judge
 from scperturbmamba.tl._model_names import baseline_names, make_baseline
 from scperturbmamba.tl._scoring import predict_rows, reference_of, score_models

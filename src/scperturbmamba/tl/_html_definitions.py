@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from scperturbmamba._judging import LEAKING, SHUFFLED
 from scperturbmamba.tl._metric_table import TOPS
-from scperturbmamba.tl._model_names import CORE, LEAKING, SHUFFLED
+from scperturbmamba.tl._model_names import CORE
 
 METRIC_WORDS: Final[Mapping[str, str]] = {
     "mse": "mean over genes of the squared difference between measured expression and what is predicted: the training "

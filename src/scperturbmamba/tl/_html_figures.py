@@ -15,13 +15,13 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from scperturbmamba import _keys, pl
+from scperturbmamba._judging import is_baseline
 from scperturbmamba.pl._calibration import draw_calibration
 from scperturbmamba.pl._collapse import draw_collapse
 from scperturbmamba.pl._density import draw_density
 from scperturbmamba.pl._names import model_colour, model_name
 from scperturbmamba.pl._style import panels
 from scperturbmamba.tl._html_words import Found, best_baseline, judged_models, mean_scores
-from scperturbmamba.tl._model_names import is_baseline
 from scperturbmamba.tl._truth import Truth
 
 Effects = Mapping[str, NDArray[np.float32]]

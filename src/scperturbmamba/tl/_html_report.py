@@ -14,6 +14,7 @@ from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 
 from scperturbmamba import _keys
+from scperturbmamba._judging import is_baseline
 from scperturbmamba.tl import _html_figures as figures
 from scperturbmamba.tl import _html_scores as tables
 from scperturbmamba.tl._html_definitions import METRIC_WORDS, describe_model
@@ -30,7 +31,6 @@ from scperturbmamba.tl._html_words import (
     verdict_lines,
     warnings_of,
 )
-from scperturbmamba.tl._model_names import is_baseline
 from scperturbmamba.tl._truth import Truth
 
 _RULE = (

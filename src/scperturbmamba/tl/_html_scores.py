@@ -7,15 +7,13 @@ from html import escape
 
 import pandas as pd
 
+from scperturbmamba._judging import ALL_GENES, CEILINGS, HEADLINE, NO_TARGET, leaks
 from scperturbmamba.metrics import paired_bootstrap
 from scperturbmamba.pl._judgement import per_perturbation
-from scperturbmamba.pl._names import leaks, metric_name
-from scperturbmamba.tl._ceiling import CEILINGS
-from scperturbmamba.tl._comparison import HEADLINE
+from scperturbmamba.pl._names import metric_name
 from scperturbmamba.tl._html_tables import Cell, best_of, digits_for, heading, number, plain_number, table, text, whole
 from scperturbmamba.tl._html_words import mean_scores, shown
 from scperturbmamba.tl._metric_table import LOW_IS_GOOD
-from scperturbmamba.tl._scoring import ALL_GENES, NO_TARGET
 
 _KINDS = {"beats": "beats", "loses": "loses"}  # the rest is open
 _SAME = 1e-12

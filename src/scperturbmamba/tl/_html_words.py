@@ -8,15 +8,13 @@ from typing import Any
 import pandas as pd
 
 from scperturbmamba import _keys
+from scperturbmamba._judging import ALL_GENES, CEILINGS, is_baseline, leaks
 from scperturbmamba.data.responses import EFFECT
-from scperturbmamba.pl._names import challengers, leaks, metric_name
-from scperturbmamba.tl._ceiling import CEILINGS
+from scperturbmamba.pl._names import challengers, metric_name
 from scperturbmamba.tl._comparison import FEWEST
 from scperturbmamba.tl._html_definitions import describe_split
 from scperturbmamba.tl._html_tables import plain_number
 from scperturbmamba.tl._metric_table import LOW_IS_GOOD, METRICS
-from scperturbmamba.tl._model_names import is_baseline
-from scperturbmamba.tl._scoring import ALL_GENES
 
 Found = Mapping[str, Any]
 _DECISIVE = ("mse", "pearson_delta_centred")

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from scperturbmamba._judging import ALL_GENES, CEILINGS
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Condition, part_names
-from scperturbmamba.tl._ceiling import CEILINGS, split_half_correlation
+from scperturbmamba.tl._ceiling import split_half_correlation
 from scperturbmamba.tl._comparison import collapse, compare, pairs_of, stratify, verdicts
 from scperturbmamba.tl._metric_table import METRICS, significant_genes
-from scperturbmamba.tl._scoring import ALL_GENES, summarise
+from scperturbmamba.tl._scoring import summarise
 from scperturbmamba.tl._truth import Truth
 
 

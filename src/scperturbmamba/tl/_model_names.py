@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from scperturbmamba._checks import check_choice
+from scperturbmamba._judging import LEAKING, SHUFFLED
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.models.base import Model
 from scperturbmamba.models.baselines import Additive, MatchingMean, NoChange, ScaledAdditive, TrainingMean
@@ -22,10 +23,8 @@ PLAIN: Final[Mapping[str, Callable[[], Model]]] = {
     "bilinear": Bilinear,
 }
 FROM_FEATURES: Final[Mapping[str, Callable[..., Model]]] = {"nearest": Nearest, "knn": Neighbours, "ridge": Ridge}
-SHUFFLED: Final = "_shuffled"
 CORE: Final = "knowledge"
 NETWORKS: Final = {"bimamba": "mamba2", "lstm": "lstm"}
-LEAKING: Final = "embedding_ridge"
 
 
 def baseline_names(data: Bundle) -> list[str]:
@@ -43,11 +42,6 @@ def check_name(name: str) -> None:
     if ":" in name and base.removesuffix(SHUFFLED) not in FROM_FEATURES and base != LEAKING:
         msg = f"only {[*FROM_FEATURES]} (from a feature) and {LEAKING!r} (from `obsm`) take a source; found {name!r}."
         raise ValueError(msg)
-
-
-def is_baseline(name: str) -> bool:
-    """Tell whether a name is that of a simple model, whose numbers do not depend on a seed."""
-    return name.split(":")[0].removesuffix(SHUFFLED) in (*PLAIN, *FROM_FEATURES)
 
 
 def make_baseline(name: str) -> Model:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from scperturbmamba._judging import ALL_GENES, NO_TARGET
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Condition
 from scperturbmamba.data.kinds import Kinds
@@ -16,8 +17,6 @@ from scperturbmamba.models.base import Model
 from scperturbmamba.models.part_effects import in_every_context
 from scperturbmamba.tl._metric_table import METRICS, Reference, score_rows
 from scperturbmamba.tl._truth import Truth
-
-ALL_GENES, NO_TARGET = "all", "without target"
 
 
 def predict_rows(model: Model, bundle: Bundle, rows: pd.DataFrame) -> NDArray[np.float32]:
