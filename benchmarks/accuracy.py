@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -27,10 +26,6 @@ FOLDER = Path(os.environ.get("SPM_DATA", Path(__file__).parents[2] / "shared"))
 DATA, KNOWLEDGE = FOLDER / "data", FOLDER / "knowledge"
 PLAIN = ["no_change", "mean", "matching_mean", "additive", "scaled_additive", "bilinear"]
 FEATURED = ["nearest", "knn", "ridge", "knn_shuffled", "ridge_shuffled"]
-PUBLISHED = {  # DE and direction, the best of GEARS, GAT, GenePT, retrieval and Summer on PerturbQA
-    "k562": {"de": 0.62, "dir": 0.69},
-    "hepg2": {"de": 0.62, "dir": 0.66},
-}
 
 
 def norman(quick: bool) -> AnnData:
@@ -105,30 +100,6 @@ def morphic(quick: bool) -> AnnData:
     describe(adata, go=True, expression=False)
     spm.tl.benchmark(adata, [*PLAIN, *FEATURED, "knowledge"], splits=splits, response="effect")
     return adata
-
-
-def perturbqa(line: str, kind: str) -> dict[str, float]:
-    """Return the area under the curve per readout gene, averaged, of each model, on the published split."""
-    table = pd.read_csv(DATA / f"perturbqa_{line}_{kind}.csv.gz")
-    wide = table.pivot_table(index="pert", columns="gene", values="label", aggfunc="first")
-    adata = AnnData(wide.to_numpy(np.float32), obs=pd.DataFrame({"pert": wide.index}, index=wide.index))
-    adata.var_names = wide.columns.astype(str)
-    label(adata, "pert")
-    side = table.groupby("pert")["split"].first()
-    adata.obs["published"] = side.reindex(adata.obs_names).to_numpy()
-    spm.pp.split_conditions(adata, "published")
-    describe(adata, go=True, expression=False)
-    models = ["mean", *FEATURED, "knowledge"]
-    found = {}
-    with tempfile.TemporaryDirectory() as folder:
-        spm.tl.benchmark(adata, models, response="effect", folder=folder)
-        for name in models:
-            effects = anndata.read_h5ad(Path(folder) / "predictions" / f"{name}--split--0.h5ad")
-            truth = adata[effects.obs["perturbation"].to_numpy()].X
-            known = np.isfinite(truth)
-            genes = np.broadcast_to(np.asarray(adata.var_names, str), truth.shape)[known]
-            found[name] = spm.metrics.mean_auc_per_gene(genes, truth[known], np.asarray(effects.X)[known])
-    return found
 
 
 def read(file: str, column: str, *, library_size: str | None = None) -> AnnData:
@@ -258,7 +229,7 @@ STORIES: dict[str, tuple[str, str, str, Callable[[bool], AnnData]]] = {
 
 def main() -> None:
     """Run every data set, print, and write what was asked for."""
-    given = options(__doc__, quick="few epochs, two folds, one line")
+    given = options(__doc__, quick="few epochs, two folds")
     if not DATA.is_dir():
         print(f"skipped: no data at {FOLDER}; set SPM_DATA to the folder that holds data/ and knowledge/")
         return
@@ -271,24 +242,9 @@ def main() -> None:
             rows += [one_double_out(adata), one_single_out(adata)]
         if given.page:
             parts.append(part(title, story, adata, given.page.with_name(f"accuracy_{name}.png")))
-    tables = {}
-    for line in ("k562",) if given.quick else ("k562", "hepg2"):
-        for kind, words in (("de", "changed or not"), ("dir", "up or down")):
-            found = perturbqa(line, kind)
-            best = PUBLISHED[line][kind]
-            tables[f"{line.upper()}, {words}"] = {**found, "best published": best}
-            target = f"above the best published, {best}"
-            told = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
-            rows.append(Row(f"PerturbQA {line} {kind}: AUC per gene", target, told, max(found.values()) > best))
-            rows.append(Row(f"PerturbQA {line} {kind}: the mean", "0.5", f"{found['mean']:.6f}", found["mean"] == 0.5))
     given_page, given.page = given.page, None
     report(rows, given, title="")
     if given_page:
-        story = (
-            "Area under the curve per readout gene over held-out perturbations, averaged; a model that says the same "
-            "of every perturbation has exactly 0.5. Features are STRING, and Gene Ontology, Reactome and Hallmark sets."
-        )
-        parts.append(f"## PerturbQA: effect calls with gaps\n\n{story}\n\n{markdown(pd.DataFrame(tables).T)}")
         given_page.write_text("\n\n".join([machine(), *parts]) + "\n")
 
 

@@ -47,11 +47,11 @@ def test_the_demo_prints_the_network_beside_the_baselines_and_says_what_it_is_wo
     result, folder = demo
     found = ad.read_h5ad(folder / "predicted.h5ad").uns["evaluation"]
     assert f"{len(found['conditions'])} held-out conditions" in result.output
-    for name in ("bimamba", "no_change", "mean", "additive", "ridge", "replicate"):
+    for name in ("predicted", "no_change", "mean", "additive", "ridge", "replicate"):
         line = next(line for line in result.output.splitlines() if line.startswith(f"{name} "))
-        wanted = found["summary"].loc["predicted" if name == "bimamba" else name, list(HEADLINE)].round(3).tolist()
+        wanted = found["summary"].loc[name, list(HEADLINE)].round(3).tolist()
         assert [float(value) for value in line.split()[1:]] == pytest.approx(wanted)
-    (line,) = [line for line in result.output.splitlines() if line.startswith("bimamba ") and "perturbations" in line]
+    (line,) = [line for line in result.output.splitlines() if line.startswith("predicted ") and "perturbations" in line]
     for row in found["verdicts"].query("model == 'predicted'").itertuples():
         assert row.verdict in line and row.baseline in line and f"({row.n} perturbations)" in line
     assert all(name in result.output for name in FILES)

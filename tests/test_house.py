@@ -237,10 +237,14 @@ def world(tmp_path_factory) -> dict[str, Any]:
     write("pp.split_conditions", adata)
     write("pp.select_genes", adata, n_top_genes=20)
     write("tl.gene_features", adata, ["identity", "position", "sets"], files=files)
-    write("tl.train_predictor", adata, head="nb", net=net, train=train)
+    write("tl.train_predictor", adata, net=net, train=train)
     write("tl.save_predictor", adata, folder)
     write("tl.load_predictor", adata.copy(), folder)
     write("tl.benchmark", adata, ["no_change", "mean", "lstm"], net=net, train=train)
+    write("tl.train_inverse", adata, key=None)
+    write("tl.rank_perturbations", adata, groupby="perturbation")
+    write("tl.evaluate_inverse", adata, ["dictionary", "centroid"], hold_out="batch", cells=[1, "all"])
+    write("tl.search_inverse", adata, "knn", hold_out="batch", ranges={"n_neighbours": [5, 10]}, n_trials=1)
     held_out = adata.obs.loc[(adata.obs["split"] == "test") & ~adata.obs["is_control"], "perturbation"]
     predicted = spm.tl.predict(adata, sorted(held_out.unique()))
     write("tl.evaluate", predicted, adata)
@@ -265,16 +269,24 @@ READERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "pl.effect": lambda world: spm.pl.effect(world["predicted"], measured=world["bulk"]),
     "pl.gains": lambda world: spm.pl.gains(world["predicted"]),
     "pl.guides": lambda world: spm.pl.guides(world["adata"]),
+    "pl.inverse_confusion": lambda world: spm.pl.inverse_confusion(world["adata"]),
+    "pl.inverse_f1": lambda world: spm.pl.inverse_f1(world["adata"]),
+    "pl.inverse_ranking": lambda world: spm.pl.inverse_ranking(world["adata"]),
     "pl.knockdown": lambda world: spm.pl.knockdown(world["adata"], per="guide"),
     "pl.loss_curves": lambda world: spm.pl.loss_curves(world["adata"]),
     "pl.paired": lambda world: spm.pl.paired(world["predicted"]),
     "pl.qc": lambda world: spm.pl.qc(world["adata"]),
+    "pl.reliability": lambda world: spm.pl.reliability(world["predicted"]),
     "pl.scores": lambda world: spm.pl.scores(world["predicted"]),
     "pl.similarity": lambda world: spm.pl.similarity(world["bulk"]),
     "pl.strata": lambda world: spm.pl.strata(world["adata"]),
     "pp.detect_columns": lambda world: spm.pp.detect_columns(world["adata"]),
     "pp.pseudobulk": lambda world: spm.pp.pseudobulk(world["adata"]),
     "tl.audit_leakage": lambda world: spm.tl.audit_leakage(world["adata"], inputs="guide_counts"),
+    "tl.cycle_consistency": lambda world: spm.tl.cycle_consistency(world["adata"]),
+    "tl.match_signature": lambda world: spm.tl.match_signature(
+        world["adata"], dict(zip(world["adata"].var_names, range(30)))
+    ),
     "tl.screen": lambda world: spm.tl.screen(world["adata"], world["predicted"].obs_names[0]),
     "tl.predict": lambda world: spm.tl.predict(world["adata"], world["predicted"].obs_names[0]),
 }

@@ -31,7 +31,7 @@ def check_column(adata: AnnData, column: str, *, argument: str) -> None:
         raise KeyError(msg)
 
 
-def check_choice(value: object, choices: Iterable[str], argument: str) -> None:
+def check_choice(value: object, choices: Iterable[object], argument: str) -> None:
     """Refuse a word that is not among the choices."""
     options = list(choices)
     if value not in options:

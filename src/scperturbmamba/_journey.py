@@ -81,8 +81,8 @@ class Journey:
         return names or [_keys.SPLIT]
 
     def train(self, *, head: str, epochs: int) -> None:
-        """Train the network."""
-        tl.train_predictor(self.adata, head=head, train={"epochs": epochs})
+        """Train the predictor: core and network."""
+        tl.train_predictor(self.adata, net={"head": head}, train={"epochs": epochs})
 
     def predict(self) -> AnnData:
         """Predict the held-out conditions and score them beside the baselines."""
@@ -118,13 +118,8 @@ class Journey:
         return judged(self.adata.uns[_keys.BENCHMARK])
 
     def verdict(self, predicted: AnnData) -> str:
-        """Return the table of scores, and in words whether the network earned its place."""
-        found = dict(predicted.uns[_keys.EVALUATION])
-        for name in ("summary", "verdicts", "collapse"):
-            found[name] = (
-                found[name].replace({"model": {"predicted": "bimamba"}}).rename(index={"predicted": "bimamba"})
-            )
-        return judged(found)
+        """Return the table of scores, and in words whether the predictor earned its place."""
+        return judged(predicted.uns[_keys.EVALUATION])
 
 
 def judged(found: Mapping[str, Any]) -> str:

@@ -31,6 +31,14 @@ TRAIN: Final = "train"
 VAL: Final = "val"
 TEST: Final = "test"
 
+# obs, written by pp.pseudobulk
+N_CELLS: Final = "n_cells"  # int: cells behind a profile
+
+# obs and obsm, written by tl.rank_perturbations
+INFERRED: Final = "perturbation_inferred"  # category: the likeliest condition, "control" where it cannot be told
+INFERRED_PROBABILITY: Final = "perturbation_inferred_probability"  # float
+INFERRED_SCORES: Final = "perturbation_scores"  # obsm: DataFrame, a column per candidate
+
 # var
 IS_TARGET: Final = "is_target"  # bool: the gene is perturbed in this screen
 HIGHLY_VARIABLE: Final = "highly_variable"
@@ -44,14 +52,20 @@ SE: Final = "se"
 SD: Final = "sd"
 
 # obsm, varm, uns
+MULTIPLES: Final = "interval_multiples"  # obsm: how many SD make the interval of each level
 GUIDE_COUNTS: Final = "guide_counts"
 GUIDES: Final = "guides"
 QC: Final = "qc"
 NORMALIZE: Final = "normalize"
+SCREEN: Final = "screen"  # gene source: what perturbing a gene does in another screen
+SCREEN_RESPONSE: Final = "screen_response"  # gene source: how a gene responds there, in the same coordinates
 GENE_PREFIX: Final = "gene_"  # varm and uns: "gene_identity", "gene_position", "gene_pathway", ...
 PREDICTOR: Final = "predictor"
 BENCHMARK: Final = "benchmark"
 EVALUATION: Final = "evaluation"
+INVERSE: Final = "inverse"
+INVERSE_EVALUATION: Final = "inverse_evaluation"
+INVERSE_SEARCH: Final = "inverse_search"
 SIMILARITY: Final = "similarity"  # obsp as well: rows × rows
 PARAMS: Final = "params"
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from scperturbmamba.data.statistics import group_means, group_sums, indicator
+from scperturbmamba.data.statistics import group_averages, group_means, group_sums, indicator
 
 STORAGE = {"dense": np.asarray, "csr": sp.csr_matrix, "csc": sp.csc_matrix, "array": sp.csr_array}
 matrices = st.integers(1, 12).flatmap(
@@ -63,3 +63,13 @@ def test_a_constant_float32_gene_has_no_error(storage):
 
 def test_the_indicator_has_one_row_per_cell_of_a_group():
     np.testing.assert_array_equal(indicator(np.array([1, -1, 0]), 2).toarray(), [[0, 0, 1], [1, 0, 0]])
+
+
+def test_averages_are_the_means_without_their_error():
+    rng = np.random.default_rng(0)
+    matrix, groups = rng.normal(size=(20, 3)), rng.integers(-1, 3, 20)
+    mean, n = group_averages(matrix, groups, 4)
+    expected, _, cells = group_means(matrix, groups, 4)
+    np.testing.assert_allclose(mean, expected)
+    assert n.tolist() == cells.tolist()
+    assert np.isnan(mean[3]).all()

@@ -15,7 +15,7 @@ def test_fields_change_the_default_and_a_configuration_passes_as_it_is():
 
 
 def test_an_unknown_field_is_refused_and_the_known_ones_are_named():
-    with pytest.raises(ValueError, match=r"`net` is not valid: wdith.*Known: \['mixer', 'layers'.*'width'"):
+    with pytest.raises(ValueError, match=r"`net` is not valid: wdith.*Known: \['core', 'mixer'.*'layers'.*'width'"):
         resolve(NetConfig, {"wdith": 16}, "net")
     with pytest.raises(ValueError, match=r"`train` is not valid: learning_rate.*'lr'"):
         resolve(TrainConfig, {"learning_rate": 0.1}, "train")

@@ -1,4 +1,4 @@
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -133,8 +133,10 @@ def test_a_pair_is_more_than_the_sum_of_its_parts(make_conditions):
 def test_rows_are_taken_from_every_array(conditions):
     some = conditions[torch.tensor([2, 0])]
     assert len(some) == 2
-    for one in fields(conditions):
-        assert torch.equal(getattr(some, one.name), getattr(conditions, one.name)[[2, 0]])
+    for name, value in conditions.given():
+        assert torch.equal(getattr(some, name), value[[2, 0]])
+    paired = replace(conditions, pairs=torch.randn(len(conditions), N_GENES, 3))
+    assert torch.equal(paired[torch.tensor([2, 0])].pairs, paired.pairs[[2, 0]])
     cast = conditions.to("cpu", torch.float64)
     assert cast.features.dtype == torch.float64 and cast.index.dtype == torch.int64
 

@@ -5,7 +5,7 @@ import torch
 
 import scperturbmamba as spm
 
-NET = {"width": 8, "head_width": 8, "state": 4, "layers": 1}
+NET = {"core": None, "head": "nb", "width": 8, "head_width": 8, "state": 4, "layers": 1}
 
 
 @pytest.fixture(scope="session")
@@ -23,14 +23,14 @@ def shared_screen():
 @pytest.fixture(scope="session")
 def shared_counted(shared_screen):
     adata = shared_screen.copy()
-    spm.tl.train_predictor(adata, head="nb", net=NET, train={"epochs": 8})
+    spm.tl.train_predictor(adata, net=NET, train={"epochs": 8})
     return adata
 
 
 @pytest.fixture(scope="session")
 def shared_contexts(shared_screen):
     adata = shared_screen.copy()
-    spm.tl.train_predictor(adata, head="nb", context="cell_line", net=NET, train={"epochs": 2})
+    spm.tl.train_predictor(adata, context="cell_line", net=NET, train={"epochs": 2})
     return adata
 
 

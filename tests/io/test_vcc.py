@@ -76,9 +76,7 @@ def refused(predicted, path, message, error=ValueError, **options):
 
 
 def test_profiles_and_what_is_no_count_are_refused(counted, singles, cells, path):
-    refused(
-        spm.tl.predict(counted, singles(counted)), path, r"n_cells=6\)`, with a predictor trained with `head=\"nb\"`"
-    )
+    refused(spm.tl.predict(counted, singles(counted)), path, r"n_cells=6\)`, with a predictor trained with `net=")
     cells.X[0, 0] = -1
     refused(cells, path, "expected cells of raw counts")
 

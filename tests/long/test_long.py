@@ -37,7 +37,7 @@ TRAINING = """
         spm.pp.normalize(adata)
         spm.pp.split_conditions(adata)
         train = {"epochs": epochs, "every_n_epochs": 2, "devices": devices, "folder": folder or None}
-        spm.tl.train_predictor(adata, net={"width": 8, "head_width": 8, "state": 4}, train=train)
+        spm.tl.train_predictor(adata, net={"core": None, "width": 8, "head_width": 8, "state": 4}, train=train)
         known = [c for c in adata.obs["perturbation"].cat.categories if c != "control"]
         history = spm.get.history(adata).drop(columns="seconds")
         json.dump(

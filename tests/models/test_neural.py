@@ -9,7 +9,9 @@ from scperturbmamba.data.conditions import Condition
 from scperturbmamba.engine import mixers
 from scperturbmamba.engine.config import NetConfig, TrainConfig
 from scperturbmamba.engine.scan import mix_with, scan_sequential
+from scperturbmamba.models.network_alone import NetworkAlone
 from scperturbmamba.models.neural import BiMamba
+from scperturbmamba.models.trained import Trained
 
 torch.set_num_threads(1)
 
@@ -75,19 +77,19 @@ def test_the_validation_rows_never_move_the_weights(bundle):
 
 def test_what_was_seen_is_remembered_by_label_and_context(bundle):
     model = fitted(bundle, epochs=1)
-    assert model.seen[("G00", "A")] == 10 and model.seen[("G00+G01", "A")] == 14
-    assert ("G04", "A") not in model.seen and ("G03", "B") not in model.seen
+    assert model.frame.seen[("G00", "A")] == 10 and model.frame.seen[("G00+G01", "A")] == 14
+    assert ("G04", "A") not in model.frame.seen and ("G03", "B") not in model.frame.seen
 
 
 def test_an_unseen_gene_is_told_by_its_features(bundle):
     model = fitted(bundle)
     one, other = np.delete(model.predict(asked("G07", "G08")), [7, 8], axis=1)
     assert not np.allclose(one, other)
-    row = model.encoder.names.index("G07")
+    row = model.frame.encoder.names.index("G07")
     before = model.predict(asked("G07"))
-    model.encoder.code[row] += 5
+    model.frame.encoder.code[row] += 5
     assert np.array_equal(model.predict(asked("G07")), before)
-    model.encoder.features[row] += 5
+    model.frame.encoder.features[row] += 5
     assert not np.allclose(model.predict(asked("G07")), before)
 
 
@@ -98,7 +100,7 @@ def test_features_learnt_later_change_the_prediction_of_their_gene_only(bundle):
         replace(one, names=(*one.names, "NOWHERE"), values=np.vstack([one.values, one.values[:1] + 1]))
         for one in bundle.features
     )
-    model.learn_features(tables)
+    model.frame = model.frame.with_encoder(model.frame.encoder.extended(tables))
     changed = (model.predict(asked(*LABELS)) != before).any(1)
     assert changed.tolist() == [label == "NOWHERE" for label in LABELS]
 
@@ -122,25 +124,26 @@ def test_the_counts_head_learns_the_effects_that_the_cells_show(make_bundle):
 
 
 def test_a_linear_head_has_no_cells_to_draw(bundle):
-    with pytest.raises(ValueError, match='head="nb"'):
-        fitted(bundle, epochs=1).sample(asked("G00"), 3)
+    with pytest.raises(ValueError, match='"head": "nb"'):
+        Trained(NetworkAlone(fitted(bundle, epochs=1), [])).sample(asked("G00"), 3)
 
 
 def test_cells_are_whole_numbers_around_the_expected_counts(make_bundle):
     model = fitted(make_bundle(cells=True), head="nb", epochs=2)
+    sample = Trained(NetworkAlone(model, [])).sample
     conditions = asked("G00", "control", "OUT2")
-    counts = model.sample(conditions, 20_000, context=1, random_state=5)
+    counts = sample(conditions, 20_000, context=1, random_state=5)
     assert counts.shape == (3, 20_000, 12)
     assert (counts >= 0).all() and (counts == np.rint(counts)).all()
-    inputs = model.encoder.encode(conditions, np.ones(3, np.int64), np.zeros((3, 0), np.float32))
+    inputs = model.frame.encoder.encode(conditions, np.ones(3, np.int64), np.zeros((3, 0), np.float32))
     with torch.no_grad():
-        shift = model.predictor(inputs).shift.numpy()[:, np.argsort(model.encoder.order)]
+        shift = model.predictor(inputs).shift.numpy()[:, np.argsort(model.frame.encoder.order)]
     shift[1] = 0
-    expected = np.exp(model.count_model.log_rate[1] + shift) * model.count_model.sizes.mean()
+    expected = np.exp(model.frame.count_model.log_rate[1] + shift) * model.frame.count_model.sizes.mean()
     error = counts.std(1) / np.sqrt(20_000)
     assert (np.abs(counts.mean(1) - expected) < 5 * error + 1e-3).all()
-    assert np.array_equal(model.sample(conditions, 9, random_state=5), model.sample(conditions, 9, random_state=5))
-    assert not np.array_equal(model.sample(conditions, 9, random_state=5), model.sample(conditions, 9, random_state=6))
+    assert np.array_equal(sample(conditions, 9, random_state=5), sample(conditions, 9, random_state=5))
+    assert not np.array_equal(sample(conditions, 9, random_state=5), sample(conditions, 9, random_state=6))
 
 
 def test_training_says_nothing_on_the_console(bundle, capsys, caplog):

@@ -6,7 +6,7 @@ import torch
 
 import scperturbmamba as spm
 
-NET = {"width": 8, "head_width": 8, "state": 4}
+NET = {"core": None, "width": 8, "head_width": 8, "state": 4}
 TRAIN = {"epochs": 3, "every_n_epochs": 1}
 
 
@@ -43,7 +43,7 @@ def shared_trained(shared_screen):
 @pytest.fixture(scope="session")
 def shared_counted(shared_screen):
     adata = shared_screen.copy()
-    spm.tl.train_predictor(adata, head="nb", context="cell_line", net=NET, train=TRAIN)
+    spm.tl.train_predictor(adata, context="cell_line", net={**NET, "head": "nb"}, train=TRAIN)
     return adata
 
 

@@ -9,7 +9,7 @@ from anndata import AnnData
 
 import scperturbmamba as spm
 
-NET = {"width": 8, "head_width": 8, "state": 4, "layers": 1}
+NET = {"core": None, "width": 8, "head_width": 8, "state": 4, "layers": 1}
 
 
 @pytest.fixture(scope="module")
@@ -83,5 +83,5 @@ def test_a_benchmark_takes_a_table_and_gaps_change_nothing_else(table):
 
 
 def test_counts_are_not_to_be_had_from_effects(table):
-    with pytest.raises(ValueError, match="head='nb'"):
-        spm.tl.train_predictor(table.copy(), response="effect", head="nb", net=NET)
+    with pytest.raises(ValueError, match="'head': 'nb'"):
+        spm.tl.train_predictor(table.copy(), response="effect", net={**NET, "head": "nb"})

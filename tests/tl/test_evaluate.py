@@ -123,7 +123,7 @@ def test_evaluating_leaves_the_screen_and_the_predictions_as_they_were(trained, 
     assert everything_in(trained) == before
     assert np.array_equal(predicted.X, x)
     assert list(predicted.obs)[:5] == ["perturbation", "context", "seen", "n_train_cells", "support"]
-    assert sorted(list(predicted.obs)[5:]) == sorted([*IN_OBS, "split"])
+    assert sorted(list(predicted.obs)[9:]) == sorted([*IN_OBS, "split"])
 
 
 def test_evaluating_twice_gives_the_same(trained, conditions_of):
@@ -251,7 +251,7 @@ def test_what_was_held_out_is_described(trained, conditions_of):
 
 def test_a_condition_with_cells_on_every_side_is_judged_on_the_test_side(screen):
     spm.pp.split_conditions(screen, "cell")
-    spm.tl.train_predictor(screen, net={"width": 8, "head_width": 8, "state": 4}, train={"epochs": 1})
+    spm.tl.train_predictor(screen, net={"core": None, "width": 8, "head_width": 8, "state": 4}, train={"epochs": 1})
     predicted = spm.tl.predict(screen, ["GATA2", "KLF15"])
     spm.tl.evaluate(predicted, screen)
     assert predicted.obs["split"].tolist() == ["test", "test"]

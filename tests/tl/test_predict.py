@@ -16,8 +16,12 @@ def test_a_label_gives_one_row_of_the_trained_genes(trained):
     predicted = spm.tl.predict(trained, "GATA2")
     assert list(predicted.obs_names) == ["GATA2"]
     assert list(predicted.var_names) == list(trained.var_names)
-    assert list(predicted.obs) == ["perturbation", "context", "seen", "n_train_cells", "support"]
-    assert predicted.X.dtype == np.float32 and set(predicted.layers) - {None} == {"delta", "control"}
+    assert list(predicted.obs) == [
+        "perturbation", "context", "seen", "n_train_cells", "support", "measured", "nearest", "missing_sources",
+        "expected_error",
+    ]  # fmt: skip
+    terms = {"control", "mean", "core", "residual", "delta"}
+    assert predicted.X.dtype == np.float32 and set(predicted.layers) - {None} == terms | {"sd", "lower", "upper"}
     assert predicted.uns["predictor"]["params"] == trained.uns["predictor"]["params"]
 
 
@@ -162,7 +166,7 @@ def test_sampled_control_cells_look_like_the_control_cells_of_the_screen(counted
 
 
 def test_sampled_cells_move_as_the_predicted_effect_says(counted):
-    counted.uns["predictor"]["checkpoint"]["arrays"]["net.head.bias"][:] = np.repeat([-1, 1], 20)
+    counted.uns["predictor"]["checkpoint"]["arrays"]["speaker.net.head.bias"][:] = np.repeat([-1, 1], 20)
     profile = spm.tl.predict(counted, ["control", "GATA2"], context="line_A")
     cells = spm.tl.predict(counted, ["control", "GATA2"], n_cells=3_000, context="line_A").X.reshape(2, 3_000, 40)
     change = np.log(cells[1].mean(0)) - np.log(cells[0].mean(0))
@@ -176,7 +180,7 @@ def test_sampled_cells_move_as_the_predicted_effect_says(counted):
         ("GATA2", {"context": "line_C"}, ValueError, r"must be one of \['all'\].*'line_C'"),
         ("GATA2", {"key": "other"}, KeyError, "spm.tl.train_predictor"),
         ("GATA2", {"n_cells": 0}, ValueError, "n_cells"),
-        ("GATA2", {"n_cells": 3}, ValueError, 'head="nb"'),
+        ("GATA2", {"n_cells": 3}, ValueError, '"head": "nb"'),
     ],
 )
 def test_bad_requests_are_refused_with_the_remedy(trained, labels, options, error, text):

@@ -4,10 +4,11 @@ import pytest
 import scperturbmamba as spm
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Condition
-from scperturbmamba.tl._report import support
 from scperturbmamba.tl._stored import find_predictor
+from scperturbmamba.tl._support import support
 
 FIELDS = {
+    "words", "baselines",
     "n_genes", "n_train", "n_val", "n_parameters", "engine", "best_epoch", "stopped", "train_pearson_delta",
     "train_r2", "val_pearson_delta", "val_r2", "similarity",
     "measured_similarity", "spread", "collapsed",
@@ -46,7 +47,7 @@ def test_a_network_that_says_the_same_of_everything_is_told(screen, train_tiny, 
     with caplog.at_level("WARNING", logger="scperturbmamba"):
         train_tiny(screen, train={"epochs": 1})
     assert screen.uns["predictor"]["report"]["collapsed"]
-    assert "the network acts as the mean" in caplog.text
+    assert "the predictor acts as the mean" in caplog.text
 
 
 def test_the_report_agrees_with_the_history(trained):
@@ -59,8 +60,9 @@ def test_the_report_agrees_with_the_history(trained):
 
 def test_the_number_of_parameters_is_that_of_the_weights(trained):
     arrays = trained.uns["predictor"]["checkpoint"]["arrays"]
-    buffers = ("net.state", "net.scale", "net.genes.chromosome", "net.genes.locus", "net.genes.features")
-    weights = [value for name, value in arrays.items() if name.startswith("net.") and name not in buffers]
+    prefix = "speaker.net."
+    buffers = [prefix + name for name in ("state", "scale", "genes.chromosome", "genes.locus", "genes.features")]
+    weights = [value for name, value in arrays.items() if name.startswith(prefix) and name not in buffers]
     assert trained.uns["predictor"]["report"]["n_parameters"] == sum(np.size(one) for one in weights)
 
 

@@ -39,20 +39,20 @@ def test_a_file_holds_what_memory_would(trained, asked, tmp_path, small_steps):
     backed.file.close()
     found = anndata.read_h5ad(out)
     np.testing.assert_array_equal(found.X, expected.X)
-    assert found.obs["network"].astype(str).equals(expected.obs["network"].astype(str))
+    assert found.obs["predictor"].astype(str).equals(expected.obs["predictor"].astype(str))
     assert list(tmp_path.iterdir()) == [out]
 
 
 def test_an_interrupted_screen_goes_on_where_it_stopped(trained, asked, tmp_path, small_steps, monkeypatch):
-    out, real, asked_of_net = tmp_path / "screen.h5ad", BiMamba._one_batch, []
+    out, real, asked_of_net = tmp_path / "screen.h5ad", BiMamba._unsorted, []
 
-    def dying(self, screener, inputs, device):
-        asked_of_net.append(len(inputs))
+    def dying(self, values):
+        asked_of_net.append(len(values))
         if len(asked_of_net) == 3:
             raise KeyboardInterrupt
-        return real(self, screener, inputs, device)
+        return real(self, values)
 
-    monkeypatch.setattr(BiMamba, "_one_batch", dying)
+    monkeypatch.setattr(BiMamba, "_unsorted", dying)
     with pytest.raises(KeyboardInterrupt):
         screen(trained, asked, out=out)
     assert not out.exists()
@@ -81,10 +81,12 @@ def test_a_file_that_is_there_is_never_overwritten(trained, asked, tmp_path):
     assert out.read_text() == "mine" and list(tmp_path.iterdir()) == [out]
 
 
-def test_every_row_names_its_network(trained, asked):
-    name = screen(trained, asked).obs["network"].unique()
+def test_every_row_names_its_predictor(trained, asked):
+    name = screen(trained, asked).obs["predictor"].unique()
     assert len(name) == 1 and len(name[0]) == 12
     other = trained.copy()
-    spm.tl.train_predictor(other, net={"width": 8, "head_width": 8, "state": 4}, train={"epochs": 1}, random_state=9)
-    assert screen(other, asked).obs["network"].unique()[0] != name[0]
-    assert screen(trained, asked[:2]).obs["network"].unique()[0] == name[0]
+    spm.tl.train_predictor(
+        other, net={"core": None, "width": 8, "head_width": 8, "state": 4}, train={"epochs": 1}, random_state=9
+    )
+    assert screen(other, asked).obs["predictor"].unique()[0] != name[0]
+    assert screen(trained, asked[:2]).obs["predictor"].unique()[0] == name[0]

@@ -12,8 +12,20 @@ import scperturbmamba as spm
 from scperturbmamba.engine.config import NetConfig, TrainConfig
 from scperturbmamba.tl import _train
 
-PARAMS = {"head", "context", "covariates", "net", "train", "random_state", "response", "split", "features"}
-HISTORY = ["epoch", "step", "train_loss", "val_loss", "train_r2", "val_r2", "lr", "seconds"]
+PARAMS = {
+    "preset",
+    "core",
+    "head",
+    "context",
+    "covariates",
+    "net",
+    "train",
+    "random_state",
+    "response",
+    "split",
+    "features",
+}
+HISTORY = ["network", "epoch", "step", "train_loss", "val_loss", "train_r2", "val_r2", "lr", "seconds"]
 
 
 def weights(adata, key="predictor"):
@@ -66,7 +78,7 @@ def test_cells_of_the_test_side_never_influence_the_weights(screen, train_tiny, 
         else:
             poisoned.layers[layer] = sp.csr_matrix(matrix)
     for one in (screen, poisoned, without):
-        train_tiny(one, head=head)
+        train_tiny(one, net={"core": None, "width": 8, "head_width": 8, "state": 4, "head": head})
     assert same_weights(weights(screen), weights(poisoned))
     assert same_weights(weights(screen), weights(without))
 
@@ -79,7 +91,9 @@ def test_training_cells_do_influence_the_weights(screen, trained, train_tiny):
     assert not same_weights(weights(screen), weights(trained))
 
 
-@pytest.mark.parametrize("given", [{"mixer": "lstm", "width": 8}, NetConfig(mixer="lstm", width=8, head_width=8)])
+@pytest.mark.parametrize(
+    "given", [{"core": None, "mixer": "lstm", "width": 8}, NetConfig(core=None, mixer="lstm", width=8)]
+)
 def test_a_network_is_given_by_its_fields_or_as_a_whole(screen, given):
     spm.tl.train_predictor(screen, net=given, train=TrainConfig(epochs=1))
     found = json.loads(screen.uns["predictor"]["params"]["net"])
@@ -88,7 +102,7 @@ def test_a_network_is_given_by_its_fields_or_as_a_whole(screen, given):
     assert len(spm.get.history(screen)) == 1
 
 
-@pytest.mark.parametrize("given", [{"head": "nb"}, NetConfig(head="nb")])
+@pytest.mark.parametrize("given", [{"core": None, "head": "nb"}, NetConfig(core=None, head="nb")])
 def test_a_head_asked_for_in_the_network_is_not_forgotten(screen, given):
     small = {"width": 8, "head_width": 8, "state": 4}
     net = {**given, **small} if isinstance(given, dict) else given.model_copy(update=small)
@@ -102,9 +116,9 @@ def test_covariates_reach_the_network(screen, train_tiny):
     assert screen.uns["predictor"]["params"]["covariates"] == ["depth", "batch"]
     described = json.loads(screen.uns["predictor"]["checkpoint"]["description"])
     assert described["covariates"] == ["depth", "batch=batch1", "batch=batch2", "batch=batch3"]
-    assert weights(screen)["net.condition.covariates.weight"].shape[1] == 4
+    assert weights(screen)["speaker.net.condition.covariates.weight"].shape[1] == 4
     before = spm.tl.predict(screen, "TP53").X
-    weights(screen)["model.control_covariates"][:] += 1
+    weights(screen)["frame.control_covariates"][:] += 1
     assert not np.allclose(spm.tl.predict(screen, "TP53").X, before)
 
 
@@ -153,7 +167,7 @@ class Interrupt(Callback):
 def test_an_interrupted_training_leaves_a_predictor_that_can_be_used_and_kept(
     screen, train_tiny, monkeypatch, tmp_path, epoch
 ):
-    monkeypatch.setattr(_train, "training_callbacks", lambda epochs: [Interrupt(epoch)])
+    monkeypatch.setattr(_train, "named_callbacks", lambda epochs: lambda name: [Interrupt(epoch)])
     train_tiny(screen)
     assert screen.uns["predictor"]["report"]["stopped"] == "interrupted"
     assert len(spm.get.history(screen)) == epoch
@@ -225,12 +239,12 @@ def drop(slot, name):
         (nothing_to_train_on, {}, ValueError, "at least one training condition"),
         (with_nan, {}, ValueError, "must be finite.*row 7"),
         (twice_one_gene, {}, ValueError, "must be unique"),
-        (no_counts, {"head": "nb"}, ValueError, "expected raw counts"),
+        (no_counts, {"net": {"head": "nb"}}, ValueError, "expected raw counts"),
         (with_unknown_depth, {"covariates": ["depth"]}, ValueError, "depth.*hold NaN"),
         (None, {"covariates": "depht"}, KeyError, "depht"),
         (None, {"context": "cell_lin"}, KeyError, "Did you mean 'cell_line'"),
-        (None, {"head": "poisson"}, ValueError, "head"),
-        (None, {"net": {"wdith": 4}}, ValueError, r"wdith.*Known: \['mixer'.*'width'"),
+        (None, {"net": {"head": "poisson"}}, ValueError, "head"),
+        (None, {"net": {"wdith": 4}}, ValueError, r"wdith.*Known: \['core', 'mixer'.*'width'"),
         (None, {"train": {"learning_rate": 4}}, ValueError, r"learning_rate.*Known: \['epochs'.*'lr'"),
         (None, {"net": {"static_layers": 2}}, ValueError, "must be below layers"),
     ],

@@ -158,6 +158,28 @@ class Bundle:
         """Return the places of the training rows."""
         return np.flatnonzero(~self.is_val)
 
+    def take(self, rows: NDArray[np.int64]) -> Bundle:
+        """Return the bundle of some rows; control cells stay."""
+        cells = self.cells
+        if cells is not None:
+            new = np.full(len(self.conditions) + 1, -1)
+            new[rows] = np.arange(len(rows))
+            kept = (cells.row < 0) | (new[cells.row] >= 0)
+            number = np.where(cells.row < 0, cells.row, new[cells.row])
+            cells = Cells(cells.counts[np.flatnonzero(kept)], cells.size[kept], number[kept])
+        return replace(
+            self,
+            conditions=tuple(self.conditions[row] for row in rows),
+            context=self.context[rows],
+            delta=self.delta[rows],
+            se=self.se[rows],
+            n_cells=self.n_cells[rows],
+            is_val=self.is_val[rows],
+            covariates=replace(self.covariates, rows=self.covariates.rows[rows]),
+            cells=cells,
+            weight=None if self.weight is None else self.weight[rows],
+        )
+
     @cached_property
     def known(self) -> NDArray[np.bool_]:
         """(rows × genes): where ``delta`` was measured."""

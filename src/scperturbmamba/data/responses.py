@@ -35,7 +35,7 @@ def read_bundle(
     check_choice(response, (EXPRESSION, EFFECT), "response")
     if response == EFFECT:
         if covariates or with_cells:
-            what = f"covariates {list(covariates)}" if covariates else "raw counts, which `head='nb'` needs"
+            what = f"covariates {list(covariates)}" if covariates else "raw counts, which `net={'head': 'nb'}` needs"
             msg = f"a table of effects (`response='effect'`) has no {what}. Take the linear head, without covariates."
             raise ValueError(msg)
         return effect_bundle(adata, split=split, context=context, features=None if features is None else list(features))

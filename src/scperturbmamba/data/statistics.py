@@ -22,6 +22,15 @@ def group_sums(matrix: Any, groups: NDArray[np.integer], n_groups: int) -> NDArr
     return np.asarray(total.todense() if sp.issparse(total) else total, dtype=np.float64)
 
 
+def group_averages(
+    matrix: Any, groups: NDArray[np.integer], n_groups: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return mean (groups × genes) and cells per group, without the error; an empty group has a mean of NaN."""
+    n = np.bincount(groups[groups >= 0], minlength=n_groups)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return group_sums(matrix, groups, n_groups) / n[:, None], n
+
+
 def group_means(
     matrix: Any, groups: NDArray[np.integer], n_groups: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:

@@ -26,6 +26,7 @@ def toy(
     cells_per_condition: int = 40,
     n_control: int = 300,
     n_pathways: int = 12,
+    neighbours: float = 0.5,
     random_state: int = 0,
 ) -> AnnData:
     """Make a small Perturb-seq screen (CRISPRi) whose truth is known, in a second.
@@ -51,6 +52,9 @@ def toy(
         Cells with a non-targeting guide.
     n_pathways
         Pathways of the network.
+    neighbours
+        By how much, in natural log units, silencing a gene dims one at no distance on the chromosome; it falls to 0
+        over three million bases.
     random_state
         Seed; the same seed gives the same world.
 
@@ -89,7 +93,7 @@ def toy(
     rng = np.random.default_rng(random_state)
 
     table = gene_table(n_genes + n_outside, rng)
-    network = make_network(table, n_pathways, rng)
+    network = make_network(table, n_pathways, rng, neighbours=neighbours)
     targets, pairs = _draw_targets(n_genes, n_outside, n_singles, n_doubles, rng)
     gains = np.stack([np.ones(n_pathways), rng.uniform(0.4, 1.4, n_pathways)])
     labels, effects = _condition_effects(network, table, targets, pairs, gains)

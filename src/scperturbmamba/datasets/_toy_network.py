@@ -47,8 +47,11 @@ class Network:
         return -0.6 * (shared * gain) @ self.loading.T
 
 
-def make_network(genes: pd.DataFrame, n_pathways: int, rng: np.random.Generator) -> Network:
-    """Draw a network over the genes of a table with ``chromosome`` and ``start``."""
+def make_network(genes: pd.DataFrame, n_pathways: int, rng: np.random.Generator, *, neighbours: float = 0.5) -> Network:
+    """Draw a network over the genes of a table with ``chromosome`` and ``start``.
+
+    ``neighbours`` is by how much, in natural log units, silencing dims a gene at no distance.
+    """
     n_genes = len(genes)
     membership = _membership(n_genes, n_pathways, rng)
     loading = membership * rng.normal(0.75, 0.25, (n_genes, n_pathways)) * rng.choice([1, 1, 1, -1], (n_genes, 1))
@@ -58,7 +61,7 @@ def make_network(genes: pd.DataFrame, n_pathways: int, rng: np.random.Generator)
     strength = rng.lognormal(-0.25, 0.45, (n_genes, 1))
     drive = -strength * (membership @ reach)
     edges = rng.normal(0, 0.6, (n_genes, n_genes)) * (rng.random((n_genes, n_genes)) < 0.01)
-    return Network(membership, loading, drive, edges - 0.5 * _neighbours(genes))
+    return Network(membership, loading, drive, edges - neighbours * _neighbours(genes))
 
 
 def _membership(n_genes: int, n_pathways: int, rng: np.random.Generator) -> NDArray[np.float64]:

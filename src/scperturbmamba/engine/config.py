@@ -8,17 +8,27 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 
-class _Config(BaseModel):
+class Config(BaseModel):
+    """Frozen settings; an unknown name is an error."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class NetConfig(_Config):
+class NetConfig(Config):
     """The network.
 
     Attributes
     ----------
+    core
+        ``"knowledge"``: the network learns what the knowledge core leaves over, behind a gate; None: it learns the
+        whole effect by itself.
     mixer
-        ``"mamba2"`` (bidirectional Mamba-2) or ``"lstm"`` (bidirectional LSTM).
+        ``"mamba2"`` (bidirectional Mamba-2), ``"lstm"`` (bidirectional LSTM), or ``"mlp"``, where no gene hears of
+        another: what a sequence is worth is told by comparison with it.
+    order
+        Genes along the ``"genome"``, or at ``"random"``, to be compared with.
+    patch
+        Neighbouring genes that share a token in the mixers; above 1 it is faster and coarser.
     layers
         Layers in all; the first ``static_layers`` of them see the genes before the condition enters.
     width
@@ -40,7 +50,7 @@ class NetConfig(_Config):
     feature_dropout
         Share of a perturbed gene's features that is hidden in a training step, so that none of them is a name tag.
     memory
-        Rank of what is learned by heart of each part seen in training, apart from the sequence.
+        Rank of what is learned by heart of each part seen in training, apart from the sequence; 0 is nothing.
     dropout
         Share of a mixer's output that is dropped in training.
     checkpoint
@@ -49,7 +59,10 @@ class NetConfig(_Config):
         ``"linear"`` (a value per gene) or ``"nb"`` (mean and dispersion of a negative binomial).
     """
 
-    mixer: Literal["mamba2", "lstm"] = "mamba2"
+    core: Literal["knowledge"] | None = "knowledge"
+    mixer: Literal["mamba2", "lstm", "mlp"] = "mamba2"
+    order: Literal["genome", "random"] = "genome"
+    patch: int = Field(1, ge=1)
     layers: int = Field(2, ge=1)
     static_layers: int = Field(0, ge=0)
     width: int = Field(48, ge=2)
@@ -61,7 +74,7 @@ class NetConfig(_Config):
     position_width: int = Field(8, ge=1)
     identity_dropout: float = Field(0.5, ge=0, le=1)
     feature_dropout: float = Field(0.2, ge=0, lt=1)
-    memory: int = Field(32, ge=1)
+    memory: int = Field(32, ge=0)
     dropout: float = Field(0.0, ge=0, lt=1)
     checkpoint: bool = False
     head: Literal["linear", "nb"] = "linear"
@@ -77,13 +90,16 @@ class NetConfig(_Config):
         if self.mixer == "lstm" and self.width % 2:
             msg = f"width must be even for the lstm, half for each direction; found {self.width}"
             raise ValueError(msg)
+        if self.static_layers and self.patch > 1:
+            msg = f"static_layers = {self.static_layers} needs a token per gene; found patch = {self.patch}"
+            raise ValueError(msg)
         if self.static_layers >= self.layers:
             msg = f"static_layers = {self.static_layers} must be below layers = {self.layers}"
             raise ValueError(msg)
         return self
 
 
-class TrainConfig(_Config):
+class TrainConfig(Config):
     """How a network is trained.
 
     Attributes
@@ -102,6 +118,10 @@ class TrainConfig(_Config):
         Training stops when the validation loss has been clearly worse than its best so many times in a row.
     every_n_epochs
         Validate every so many epochs.
+    seeds
+        Networks whose residuals are averaged, where there is a core.
+    folds
+        Folds of genes on which the gate of a residual is judged, each with a network of its own.
     precision
         Lightning's word: ``"32-true"``, ``"bf16-mixed"`` or ``"16-mixed"``.
     devices
@@ -121,13 +141,15 @@ class TrainConfig(_Config):
     clip: float = Field(1.0, gt=0)
     patience: int = Field(6, ge=1)
     every_n_epochs: int = Field(5, ge=1)
+    seeds: int = Field(3, ge=1)
+    folds: int = Field(5, ge=2)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     devices: int = Field(1, ge=1)
     folder: str | None = None
     logger: Any = Field(None, exclude=True)
 
 
-C = TypeVar("C", bound=_Config)
+C = TypeVar("C", bound=Config)
 
 
 def resolve(kind: type[C], given: C | Mapping[str, Any] | None, argument: str) -> C:

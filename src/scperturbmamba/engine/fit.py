@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-import signal
-import threading
 import time
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,14 +19,13 @@ from torch.utils.data import DataLoader, Sampler
 from scperturbmamba.engine.config import TrainConfig
 from scperturbmamba.engine.heads import Effect
 from scperturbmamba.engine.keeper import Keeper
+from scperturbmamba.engine.lightning_run import ACCELERATOR, adamw, quiet, run, running_average, seed_of
 from scperturbmamba.engine.predictor import Predictor
-from scperturbmamba.engine.schedule import by_decay, rate
 from scperturbmamba.engine.task import History, Task, delta_of
 
 _STATE = "training"
-_AVERAGED = 0.95  # of the averaged weights that a step leaves as they were
 _TRAIN_ROWS_SCORED = 64  # enough to see the fit, cheap beside a pass over the training rows
-_ACCELERATOR = {"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}
+_DIRECTION = 0.1  # weight of the direction of an effect beside its squares
 
 
 class Training(lightning.LightningModule):
@@ -49,7 +42,7 @@ class Training(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.net, self.task, self.config, self.n_steps = net, task, config, n_steps
-        self.averaged = AveragedModel(net, avg_fn=_running).requires_grad_(requires_grad=False).eval()
+        self.averaged = AveragedModel(net, avg_fn=running_average).requires_grad_(requires_grad=False).eval()
         self.random_state = random_state
         self.history = History()
         self.keeper = Keeper()
@@ -58,7 +51,7 @@ class Training(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
         """Seed what is random in this step, so that a resumed training repeats what it would have done."""
-        torch.random.manual_seed(_seed(self.random_state, self.global_step))
+        torch.random.manual_seed(seed_of(self.random_state, self.global_step))
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Take the step into the running average of the weights, which is what is validated and kept."""
@@ -101,7 +94,8 @@ class Training(lightning.LightningModule):
         settings = [self.net.config.model_dump_json(), self.config.model_dump_json(exclude={"folder", "devices"})]
         digest = hashlib.sha256("|".join([*settings, str(self.random_state), *self.task.labels]).encode())
         task, genes = self.task, self.net.genes
-        given = [getattr(task.conditions, one.name) for one in fields(task.conditions)]
+        given = [value for _, value in task.conditions.given()]
+        given += [one for one in (task.base, task.centre) if one is not None]
         for value in (*given, task.delta, task.train, task.val, genes.chromosome, genes.locus, genes.features):
             digest.update(value.detach().cpu().numpy().tobytes())
         if task.entry_weight is not None:
@@ -109,18 +103,24 @@ class Training(lightning.LightningModule):
         return digest.hexdigest()
 
     def _effect(self, net: torch.nn.Module, rows: Tensor) -> tuple[Effect, Tensor]:
-        """Return what a network says of some rows, and their contexts."""
+        """Return what a network and what it is added to say of some rows, and their contexts."""
         conditions = self.task.conditions[rows].to(self.device, self.net.scale.dtype)
-        return net(conditions), conditions.context
+        return self.task.on_base(net(conditions), rows), conditions.context
 
     def _row_loss(self, rows: Tensor, effect: Effect, context: Tensor) -> Tensor:
         """Return the loss of each row."""
         if self.task.cells is None or self.task.log_rate is None or effect.log_dispersion is None:
-            error = (effect.shift - self.task.delta[rows].to(self.device)) / self.net.scale
-            return self.task.mean_square(error, rows)
+            truth = self.task.delta[rows].to(self.device)
+            error = self.task.mean_square((effect.shift - truth) / self.net.scale, rows)
+            return error if self.task.centre is None else error + self._direction_loss(effect.shift, truth)
         log_rate = self.task.log_rate.to(self.device)[context] + effect.shift.float()
         log_r = effect.log_dispersion.float()
         return -self.task.cells.mean_log_likelihood(rows, log_rate.clamp(-20, 12), log_r).float()
+
+    def _direction_loss(self, shift: Tensor, truth: Tensor) -> Tensor:
+        """Return 1 - cosine of each row from the mean effect, by its weight."""
+        centre = torch.as_tensor(self.task.centre).to(shift.device)
+        return _DIRECTION * (1 - torch.cosine_similarity(shift - centre, truth - centre, dim=1))
 
     def loss(self, rows: Tensor) -> Tensor:
         """Return the weighted mean loss of some rows."""
@@ -178,16 +178,11 @@ class Training(lightning.LightningModule):
         return torch.cat(losses), float(1 - squares[0] / squares[1].clamp_min(1e-12))
 
     def configure_optimizers(self) -> Any:
-        """Return AdamW, whose decay spares what must stay free, under warm-up and cosine."""
-        groups = [
-            {"params": params, "weight_decay": decay * self.config.weight_decay}
-            for decay, params in enumerate(by_decay(self.net))
-            if params
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=self.config.lr, betas=(0.9, 0.98))
-        warm = max(1, int(self.config.warmup * self.n_steps))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, warm, self.n_steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        """Return AdamW under its schedule."""
+        config = self.config
+        return adamw(
+            self.net, lr=config.lr, weight_decay=config.weight_decay, warmup=config.warmup, n_steps=self.n_steps
+        )
 
 
 class _Shuffled(Sampler[int]):
@@ -203,17 +198,8 @@ class _Shuffled(Sampler[int]):
         return self.n
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(_seed(self.random_state, self.epoch))
+        generator = torch.Generator().manual_seed(seed_of(self.random_state, self.epoch))
         return iter(torch.randperm(self.n, generator=generator).tolist())
-
-
-def _running(averaged: Tensor, current: Tensor, n: Tensor | int) -> Tensor:
-    """Return the average after a step; early ones count for more, so that a short training is not held at its start."""
-    return averaged + (current - averaged) * max(1 - _AVERAGED, float(9 / (10 + n)))
-
-
-def _seed(random_state: int, moment: int) -> int:
-    return random_state * 1_000_003 + moment
 
 
 def train(
@@ -240,12 +226,12 @@ def train(
         collate_fn=torch.tensor,
     )
     module = Training(net, task, config, n_steps=config.epochs * len(loader), random_state=random_state)
-    with _quiet(), torch.random.fork_rng():
+    with quiet(), torch.random.fork_rng():
         torch.random.manual_seed(random_state)
         net.train()
         trainer = lightning.Trainer(
             max_epochs=config.epochs,
-            accelerator=_ACCELERATOR[device],
+            accelerator=ACCELERATOR[device],
             devices=config.devices,
             precision=config.precision,
             gradient_clip_val=config.clip,
@@ -256,37 +242,12 @@ def train(
             enable_model_summary=False,
             log_every_n_steps=1,
         )
-        interrupted = _fit(trainer, module, loader, _state_file(config))
+        interrupted = run(trainer, module, loader, _state_file(config))
     net.cpu().eval()
     if module.keeper.weights is not None:
         net.load_state_dict(module.keeper.weights)
     module.history.stopped = interrupted or ("early" if module.keeper.waited >= config.patience else "epochs")
     return module.history
-
-
-def _fit(trainer: lightning.Trainer, module: Training, loader: DataLoader[int], state: Path | None) -> str:
-    """Fit; return "interrupted" after Ctrl-C, which Lightning turns into an exit, and let a SIGTERM end the process."""
-    with _same_sigint():
-        try:
-            trainer.fit(module, loader, ckpt_path=state, weights_only=True)
-        except SystemExit as exit_:
-            if isinstance(exit_.__context__, KeyboardInterrupt):
-                return "interrupted"
-            raise SystemExit(128 + signal.SIGTERM if trainer.received_sigterm else exit_.code) from exit_
-    return ""
-
-
-@contextmanager
-def _same_sigint() -> Iterator[None]:
-    """Leave Ctrl-C as it was; Lightning ignores it for good after the first."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
 
 
 def _state_keeper(config: TrainConfig) -> list[Callback]:
@@ -310,19 +271,3 @@ def _state_file(config: TrainConfig) -> Path | None:
         return None
     path = Path(config.folder) / f"{_STATE}.ckpt"
     return path if path.is_file() else None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence Lightning's remarks on hardware and loaders while it trains."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [one.level for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            yield
-    finally:
-        for one, level in zip(loggers, levels):
-            one.setLevel(level)

@@ -1,4 +1,4 @@
-"""Mixers pass information along the sequence: bidirectional Mamba-2, or an LSTM."""
+"""Mixers pass information along the sequence: bidirectional Mamba-2, an LSTM, or none."""
 
 from __future__ import annotations
 
@@ -82,13 +82,29 @@ class BiLSTM(nn.Module):
         return out
 
 
+class TokenMLP(nn.Module):
+    """A gated perceptron with about as many weights as a Mamba-2: each token for itself."""
+
+    def __init__(self, config: NetConfig) -> None:
+        super().__init__()
+        hidden = config.width * config.expand + config.state
+        self.into = nn.Linear(config.width, 2 * hidden, bias=False)
+        self.out = nn.Linear(hidden, config.width, bias=False)
+
+    def forward(self, u: Tensor, *, has_condition: bool) -> Tensor:
+        """Change tokens (b, l, width)."""
+        value, gate = self.into(u).chunk(2, dim=-1)
+        out: Tensor = self.out(value * F.silu(gate))
+        return out
+
+
 class Layer(nn.Module):
     """A residual layer: normalise, mix, add."""
 
     def __init__(self, config: NetConfig, length: int) -> None:
         super().__init__()
         self.norm = nn.RMSNorm(config.width, eps=EPS)
-        self.mixer = BiMamba2(config, length) if config.mixer == "mamba2" else BiLSTM(config, length)
+        self.mixer = _mixer(config, length)
         self.dropout = nn.Dropout(config.dropout)
         self.checkpoint = config.checkpoint
 
@@ -102,6 +118,12 @@ class Layer(nn.Module):
     def _mix(self, u: Tensor, has_condition: bool) -> Tensor:
         mixed: Tensor = self.dropout(self.mixer(self.norm(u.float()), has_condition=has_condition))
         return mixed
+
+
+def _mixer(config: NetConfig, length: int) -> nn.Module:
+    if config.mixer == "mlp":
+        return TokenMLP(config)
+    return BiMamba2(config, length) if config.mixer == "mamba2" else BiLSTM(config, length)
 
 
 def _spread_rates(heads: int, length: int) -> Tensor:

@@ -11,7 +11,16 @@ from scperturbmamba.engine.config import NetConfig
 from scperturbmamba.engine.heads import Effect, LinearHead, NegativeBinomialHead
 from scperturbmamba.engine.kernels import Engine
 from scperturbmamba.engine.mixers import BiMamba2, Layer
-from scperturbmamba.engine.tokens import ConditionInputs, ConditionToken, GeneInputs, GeneTokens, Memory, TargetMark
+from scperturbmamba.engine.tokens import (
+    ConditionInputs,
+    ConditionToken,
+    GeneInputs,
+    GeneTokens,
+    Memory,
+    PairTokens,
+    Patches,
+    TargetMark,
+)
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,7 @@ class Sizes:
     n_part_features: int
     n_code: int
     n_covariates: int
+    n_pairs: int = 0
 
 
 class Predictor(nn.Module):
@@ -59,7 +69,7 @@ class Predictor(nn.Module):
     ) -> None:
         super().__init__()
         n_genes = len(genes.chromosome)
-        length = 1 + n_genes
+        length = 1 + -(-n_genes // config.patch)
         self.config = config
         self.register_buffer("state", state)
         self.register_buffer("scale", torch.tensor(float(scale)))
@@ -71,13 +81,17 @@ class Predictor(nn.Module):
             widths=(sizes.n_part_features, sizes.n_code, sizes.n_covariates),
         )
         self.mark = TargetMark(config, sizes.n_kinds)
-        self.memory = Memory(config, n_parts=sizes.n_parts, n_genes=n_genes)
+        self.memory = Memory(config, n_parts=sizes.n_parts, n_genes=n_genes) if config.memory else None
+        self.pairs = PairTokens(config, sizes.n_pairs) if sizes.n_pairs else None
+        self.patches = Patches(config) if config.patch > 1 else None
         self.layers = nn.ModuleList(Layer(config, length) for _ in range(config.layers))
         if config.head == "nb":
             start = torch.zeros(n_genes) if log_dispersion is None else log_dispersion
             self.head: nn.Module = NegativeBinomialHead(config, start)
         else:
             self.head = LinearHead(config, n_genes)
+        if self.pairs is not None:
+            nn.init.zeros_(self.head.get_parameter("out.weight"))
 
     def forward(self, conditions: ConditionInputs) -> Effect:
         """Return the effect of each condition on each gene, (b, genes)."""
@@ -88,10 +102,20 @@ class Predictor(nn.Module):
     def tokens(self, conditions: ConditionInputs, condition: Tensor) -> Tensor:
         """Return the mixed sequence (b, 1 + genes, width) for condition tokens (b, width)."""
         genes = self.static_tokens()[conditions.context]
-        sequence = torch.cat([condition[:, None].to(genes.dtype), genes], dim=1)
+        if self.pairs is not None and conditions.pairs is not None:
+            genes = genes + self.pairs(conditions.pairs)
+        together = genes if self.patches is None else self.patches.together(genes)
+        sequence = torch.cat([condition[:, None].to(genes.dtype), together], dim=1)
         for layer in self.conditioned():
             sequence = layer(sequence, has_condition=True)
-        return sequence
+        if self.patches is None:
+            return sequence
+        return torch.cat([sequence[:, :1], self.patches.apart(sequence[:, 1:], genes)], dim=1)
+
+    @property
+    def shares_tokens(self) -> bool:
+        """Whether the gene tokens are the same for every condition until it enters at the head of the sequence."""
+        return self.pairs is None and self.patches is None
 
     def static_tokens(self) -> Tensor:
         """Return the gene tokens before the condition enters, (contexts, genes, width)."""
@@ -115,7 +139,12 @@ class Predictor(nn.Module):
 
     def scaled(self, effect: Effect, conditions: ConditionInputs, visible: Tensor) -> Effect:
         """Return an effect on all genes with what is known by heart, on the scale of the output."""
-        return Effect((effect.shift + self.memory(conditions, visible)) * self.scale, effect.log_dispersion)
+        shift = effect.shift
+        if self.memory is not None:
+            shift = shift + self.memory(conditions, visible)
+        if self.pairs is not None and conditions.pairs is not None:
+            shift = shift + self.pairs.straight(conditions.pairs)
+        return Effect(shift * self.scale, effect.log_dispersion)
 
     def use_engine(self, engine: Engine) -> None:
         """Choose what scans: ``"auto"``, ``"torch"`` or ``"mamba_ssm"``."""

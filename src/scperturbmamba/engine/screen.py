@@ -43,6 +43,9 @@ class Screener:
     def __call__(self, conditions: ConditionInputs) -> Effect:
         """Return the effects of conditions, (b, genes)."""
         net = self.predictor
+        if not net.shares_tokens:
+            effect: Effect = net(conditions)
+            return effect
         visible = net.condition.visible(conditions)
         tokens = net.condition(conditions, visible)
         if len(net.conditioned()) == 1 and len(conditions.context.unique()) == 1:

@@ -35,6 +35,10 @@ class Task:
         For ``nb``: (contexts, genes) log rate of the control cells.
     to_delta
         For ``nb``: from shifts, log dispersion and context to effects on the scale of X.
+    base
+        (rows, genes): what is added to the shift of the network, in its scale; None is nothing.
+    centre
+        (genes,): mean effect; where it is given, the direction of effects from it is a part of the loss.
     entry_weight
         (rows, genes): how much each number of ``delta`` counts, 0 where it is not known; None where all count the same.
     """
@@ -49,6 +53,14 @@ class Task:
     log_rate: Tensor | None = None
     to_delta: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
     entry_weight: Tensor | None = None
+    base: Tensor | None = None
+    centre: Tensor | None = None
+
+    def on_base(self, effect: Effect, rows: Tensor) -> Effect:
+        """Return an effect with what it is added to."""
+        if self.base is None:
+            return effect
+        return Effect(effect.shift + self.base[rows].to(effect.shift.device), effect.log_dispersion)
 
     def mean_square(self, values: Tensor, rows: Tensor) -> Tensor:
         """Return the mean square of values (rows, genes) over the genes, each by its weight."""

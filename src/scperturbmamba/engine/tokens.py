@@ -53,6 +53,8 @@ class ConditionInputs:
         (b,) integer: row of ``state``.
     covariates
         (b, k): standardised covariates.
+    pairs
+        (b, genes, f): what is known of a condition and a gene together, standardised; None where nothing is.
     """
 
     index: Tensor
@@ -63,16 +65,22 @@ class ConditionInputs:
     place: Tensor
     context: Tensor
     covariates: Tensor
+    pairs: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     def __getitem__(self, rows: Tensor) -> ConditionInputs:
-        return ConditionInputs(**{one.name: getattr(self, one.name)[rows] for one in fields(self)})
+        return ConditionInputs(**{name: value[rows] for name, value in self.given()})
+
+    def given(self) -> list[tuple[str, Tensor]]:
+        """Return the arrays that are there, by name."""
+        named = ((one.name, getattr(self, one.name)) for one in fields(self))
+        return [(name, value) for name, value in named if value is not None]
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> ConditionInputs:
         """Move every array, and cast those of real numbers."""
-        return ConditionInputs(**{one.name: _move(getattr(self, one.name), device, dtype) for one in fields(self)})
+        return ConditionInputs(**{name: _move(value, device, dtype) for name, value in self.given()})
 
 
 def _move(value: Tensor, device: torch.device | str, dtype: torch.dtype | None) -> Tensor:
@@ -146,6 +154,50 @@ class ConditionToken(nn.Module):
         total = (part * conditions.present[..., None]).sum(1)
         token: Tensor = self.control + total + self.mix(total) + self.covariates(conditions.covariates)
         return token
+
+
+class PairTokens(nn.Module):
+    """What is known of a condition and a gene together, for the gene's token, and straight for its effect.
+
+    It starts at no effect: the network says nothing before it has learned something.
+    """
+
+    def __init__(self, config: NetConfig, n_pairs: int) -> None:
+        super().__init__()
+        self.into = nn.Linear(n_pairs, config.width, bias=False)
+        self.effect = nn.Linear(n_pairs, 1, bias=False)
+        nn.init.zeros_(self.effect.weight)
+
+    def forward(self, pairs: Tensor) -> Tensor:
+        """Return (b, genes, width) for pairs (b, genes, f)."""
+        tokens: Tensor = self.into(pairs)
+        return tokens
+
+    def straight(self, pairs: Tensor) -> Tensor:
+        """Return (b, genes)."""
+        effect: Tensor = self.effect(pairs).squeeze(-1)
+        return effect
+
+
+class Patches(nn.Module):
+    """Several neighbouring genes as one token, and back: a gene keeps its own token and hears that of its patch."""
+
+    def __init__(self, config: NetConfig) -> None:
+        super().__init__()
+        self.size = config.patch
+        self.down = nn.Linear(config.patch * config.width, config.width, bias=False)
+        self.up = nn.Linear(config.width, config.patch * config.width, bias=False)
+
+    def together(self, genes: Tensor) -> Tensor:
+        """Return (b, patches, width) for genes (b, g, width); the last patch is filled up with zeros."""
+        padded = nn.functional.pad(genes, (0, 0, 0, -genes.shape[1] % self.size))
+        tokens: Tensor = self.down(padded.unflatten(1, (-1, self.size)).flatten(2))
+        return tokens
+
+    def apart(self, patches: Tensor, genes: Tensor) -> Tensor:
+        """Return the genes (b, g, width) with what their patches (b, patches, width) say."""
+        own = self.up(patches).unflatten(2, (self.size, -1)).flatten(1, 2)
+        return genes + own[:, : genes.shape[1]]
 
 
 class Memory(nn.Module):

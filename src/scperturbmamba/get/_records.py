@@ -74,7 +74,7 @@ def history(adata: AnnData, *, key: str = _keys.PREDICTOR) -> pd.DataFrame:
     >>> spm.pp.perturbation_labels(adata, "condition")
     >>> spm.pp.normalize(adata)
     >>> spm.pp.split_conditions(adata)
-    >>> spm.tl.train_predictor(adata, net={"width": 8, "head_width": 8, "state": 4}, train={"epochs": 1})
+    >>> spm.tl.train_predictor(adata, preset="fast")
     >>> len(spm.get.history(adata))
     1
     """

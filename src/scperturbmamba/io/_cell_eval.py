@@ -64,7 +64,7 @@ def to_cell_eval(
     >>> spm.pp.perturbation_labels(adata, "condition")
     >>> spm.pp.normalize(adata)
     >>> spm.pp.split_conditions(adata)
-    >>> spm.tl.train_predictor(adata, net={"width": 8, "head_width": 8, "state": 4}, train={"epochs": 2})
+    >>> spm.tl.train_predictor(adata, preset="fast")
     >>> held_out = adata.obs.query("split == 'test' and not is_control")["perturbation"].unique()
     >>> predicted = spm.tl.predict(adata, list(held_out))
     >>> prediction, truth = spm.io.to_cell_eval(predicted, adata)

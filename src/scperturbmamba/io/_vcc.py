@@ -31,8 +31,8 @@ def write_vcc(
     Parameters
     ----------
     predicted
-        Cells of raw counts: a result of ``tl.predict(..., n_cells=400)`` with ``head="nb"``. Rows of the control are
-        left out.
+        Cells of raw counts: a result of ``tl.predict(..., n_cells=400)`` with ``net={"head": "nb"}``. Rows of the
+        control are left out.
     path
         The ``.h5ad`` to write; it comes into being under a temporary name and is renamed.
     genes
@@ -67,8 +67,8 @@ def write_vcc(
     >>> spm.pp.perturbation_labels(adata, "condition")
     >>> spm.pp.normalize(adata)
     >>> spm.pp.split_conditions(adata)
-    >>> net = {"width": 8, "head_width": 8, "state": 4}
-    >>> spm.tl.train_predictor(adata, head="nb", net=net, train={"epochs": 2})
+    >>> net = {"core": None, "head": "nb", "width": 8, "head_width": 8, "state": 4}
+    >>> spm.tl.train_predictor(adata, net=net, train={"epochs": 2})
     >>> cells = spm.tl.predict(adata, ["JAK2", "STAT3"], n_cells=5)
     >>> path = tempfile.mkdtemp() + "/upload.h5ad"
     >>> spm.io.write_vcc(cells, path, n_cells=5, context="toy")
@@ -105,7 +105,8 @@ def _check_sampled(predicted: AnnData, n_cells: int) -> None:
     if not are_counts(predicted.X):
         msg = (
             "expected cells of raw counts; found values that are no whole numbers, as in profiles. Draw cells: "
-            f'`spm.tl.predict(adata, perturbations, n_cells={n_cells})`, with a predictor trained with `head="nb"`.'
+            f"`spm.tl.predict(adata, perturbations, n_cells={n_cells})`, with a predictor trained with "
+            '`net={"head": "nb"}`.'
         )
         raise ValueError(msg)
 

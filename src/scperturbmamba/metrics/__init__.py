@@ -18,12 +18,22 @@ from scperturbmamba.metrics._correlations import cosine, pearson, pearson_centre
 from scperturbmamba.metrics._errors import l2, mae, mse
 from scperturbmamba.metrics._populations import energy_distance, mmd
 from scperturbmamba.metrics._r2 import r2, r2_score
+from scperturbmamba.metrics._ranking import (
+    at_least_one,
+    f1,
+    f1_per_candidate,
+    hit_at_k,
+    ndcg_at_k,
+    recall_at_k,
+    reciprocal_rank,
+)
 from scperturbmamba.metrics._retrieval import centroid_accuracy, discrimination, rank
 from scperturbmamba.metrics._top_genes import highest_genes, on_top_genes, top_genes
 from scperturbmamba.metrics._variety import similarity, spread
 from scperturbmamba.metrics._weighted import effect_weights, weighted_mse, weighted_r2
 
 __all__ = [
+    "at_least_one",
     "auc",
     "auc_per_gene",
     "calibration_error",
@@ -37,13 +47,17 @@ __all__ = [
     "effect_weights",
     "energy_distance",
     "expected_calibration_error",
+    "f1",
+    "f1_per_candidate",
     "highest_genes",
+    "hit_at_k",
     "interval_coverage",
     "l2",
     "mae",
     "mean_auc_per_gene",
     "mmd",
     "mse",
+    "ndcg_at_k",
     "on_top_genes",
     "paired_bootstrap",
     "pearson",
@@ -51,6 +65,8 @@ __all__ = [
     "r2",
     "r2_score",
     "rank",
+    "recall_at_k",
+    "reciprocal_rank",
     "scaled",
     "similarity",
     "spearman",

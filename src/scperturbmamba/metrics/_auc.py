@@ -27,7 +27,7 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
     0.75
     """
     found = np.asarray(scores)
-    return float(_areas(np.zeros(found.shape, dtype=np.int64), labels, found, n_groups=1)[0])
+    return float(areas_per_group(np.zeros(found.shape, dtype=np.int64), labels, found, n_groups=1)[0])
 
 
 def auc_per_gene(genes: ArrayLike, labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
@@ -55,7 +55,7 @@ def auc_per_gene(genes: ArrayLike, labels: ArrayLike, scores: ArrayLike) -> dict
     {'A': 1.0, 'B': nan}
     """
     names, group = np.unique(np.asarray(genes, dtype=str), return_inverse=True)
-    areas = _areas(group, labels, scores, n_groups=len(names))
+    areas = areas_per_group(group, labels, scores, n_groups=len(names))
     return dict(zip(names.tolist(), areas.tolist()))
 
 
@@ -81,7 +81,9 @@ def mean_auc_per_gene(genes: ArrayLike, labels: ArrayLike, scores: ArrayLike) ->
     return float(np.mean(areas)) if areas else float("nan")
 
 
-def _areas(group: NDArray[np.int64], labels: ArrayLike, scores: ArrayLike, *, n_groups: int) -> NDArray[np.float64]:
+def areas_per_group(
+    group: NDArray[np.int64], labels: ArrayLike, scores: ArrayLike, *, n_groups: int
+) -> NDArray[np.float64]:
     """Return an area for each group from the ranks of its scores: (Σ ranks − n₁(n₁ + 1)/2) / n₁n₀."""
     truth, value = (np.asarray(one, dtype=np.float64) for one in (labels, scores))
     _check_entries(group, truth, value)
@@ -90,13 +92,13 @@ def _areas(group: NDArray[np.int64], labels: ArrayLike, scores: ArrayLike, *, n_
     order = np.lexsort((value, group))
     group, truth, value = group[order], truth[order], value[order]
     n = np.bincount(group, minlength=n_groups)
-    ranks = _shared_places(group, value) - (np.cumsum(n) - n)[group]
+    ranks = shared_places(group, value) - (np.cumsum(n) - n)[group]
     n_true = np.bincount(group, truth, minlength=n_groups)
     above = np.bincount(group, truth * ranks, minlength=n_groups) - n_true * (n_true + 1) / 2
     return ratio(above, n_true * (n - n_true))
 
 
-def _shared_places(group: NDArray[np.int64], value: NDArray[np.float64]) -> NDArray[np.float64]:
+def shared_places(group: NDArray[np.int64], value: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return places from 1 along sorted entries; those that tie share their mean."""
     changes = np.ones(len(value), dtype=bool)
     changes[1:] = (group[1:] != group[:-1]) | (value[1:] != value[:-1])

@@ -12,13 +12,17 @@ from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Condition
 
 
-class Model(Protocol):
-    """A baseline or a network."""
-
-    def fit(self, data: Bundle) -> Self:
-        """Learn from the training rows of a bundle."""
-        ...
+class Predicts(Protocol):
+    """What has learned."""
 
     def predict(self, conditions: Sequence[Condition], *, context: int = 0) -> NDArray[np.float32]:
         """Return the effects (conditions × genes) in a context, in the scale of X, against its control."""
+        ...
+
+
+class Model(Predicts, Protocol):
+    """A baseline or the core: it learns from a bundle alone."""
+
+    def fit(self, data: Bundle) -> Self:
+        """Learn from the training rows of a bundle."""
         ...

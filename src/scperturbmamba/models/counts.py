@@ -11,9 +11,10 @@ from torch import Tensor
 
 from scperturbmamba.data.bundle import Cells
 from scperturbmamba.data.statistics import group_sums
-from scperturbmamba.engine.likelihood import nb_expected_log1p
+from scperturbmamba.engine.likelihood import nb_expected_log1p, nb_sample
 
 _N_SIZES = 5  # quantiles of the size factor over which an expectation is averaged
+_FARTHEST, _GRID = 6.0, 121  # changes of the log rate on which the way back is found
 _PSEUDO = 0.5  # counts added to a gene's total, so that a silent gene has a finite log rate
 
 
@@ -47,6 +48,51 @@ class CountModel:
             np.log(rate).astype(np.float32),
             _log_dispersion(cells, context, rate).astype(np.float32),
             quantiles.astype(np.float32),
+        )
+
+    def ordered(self, order: NDArray[np.int64]) -> CountModel:
+        """Return the model of the genes in another order."""
+        return CountModel(self.log_rate[:, order], self.log_dispersion[order], self.sizes)
+
+    def deltas(
+        self, shift: NDArray[np.float32], log_dispersion: NDArray[np.float32], context: int
+    ) -> NDArray[np.float32]:
+        """Return effects (rows × genes) on the log-normalised scale in one context."""
+        rows = torch.full((len(shift),), context)
+        found = self.to_delta(torch.from_numpy(shift), torch.from_numpy(log_dispersion), rows)
+        return np.asarray(found.numpy(), np.float32)
+
+    def to_shift(self, delta: NDArray[np.float32], context: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return changes of the log rate that give effects (rows × genes), at the dispersion of the control.
+
+        By interpolation on a grid of changes; what lies beyond it has its end.
+        """
+        grid = torch.linspace(-_FARTHEST, _FARTHEST, _GRID)
+        result = np.empty_like(delta)
+        log_r = torch.from_numpy(self.log_dispersion)[None].expand(_GRID, -1)
+        for one in np.unique(context):
+            table = self.to_delta(grid[:, None].expand_as(log_r), log_r, torch.full((_GRID,), int(one))).numpy()
+            rows = np.flatnonzero(context == one)
+            for gene in range(delta.shape[1]):
+                result[rows, gene] = np.interp(delta[rows, gene], table[:, gene], grid.numpy())
+        return result
+
+    def sample(
+        self,
+        shift: NDArray[np.float32],
+        log_dispersion: NDArray[np.float32],
+        n_cells: int,
+        context: int,
+        random_state: int,
+    ) -> NDArray[np.float32]:
+        """Draw raw counts of cells (conditions, cells, genes) for changes of the log rate (conditions × genes)."""
+        generator = torch.Generator().manual_seed(random_state)
+        rate = torch.exp(torch.from_numpy(self.log_rate[context] + shift))
+        sizes = torch.from_numpy(self.sizes)
+        drawn = sizes[torch.randint(len(sizes), (len(shift), n_cells), generator=generator)]
+        dispersion = torch.exp(torch.from_numpy(log_dispersion))[:, None]
+        return np.asarray(
+            nb_sample(rate[:, None] * drawn[..., None], dispersion, generator).float().numpy(), np.float32
         )
 
     def to_delta(self, shift: Tensor, log_dispersion: Tensor, context: Tensor) -> Tensor:

@@ -56,22 +56,27 @@ class Encoder:
     provenance: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def fit(cls, data: Bundle) -> Encoder:
-        """Learn names, kinds and standardisation from the training rows and the feature tables."""
+    def fit(cls, data: Bundle, *, order: str = "genome") -> Encoder:
+        """Learn names, kinds and standardisation from the training rows and the feature tables.
+
+        ``order`` of the genes: along the ``"genome"``, or ``"random"``, the same for every call.
+        """
         rows = [data.conditions[row] for row in data.training()]
         parts = sorted({part.name for one in rows for part in one.parts})
         kinds = sorted({part.kind for one in rows for part in one.parts} - {UNKNOWN_KIND})
         tables = {table.source: table for table in data.features}
         names = all_names(data.genes, data.features)
-        chromosome, locus = _positions(tables.get(_POSITION), len(data.genes))
+        n_genes = len(data.genes)
+        chromosome, locus = _positions(tables.get(_POSITION), n_genes)
+        along = _genome_order(chromosome, tables.get(_POSITION), n_genes)
         return cls(
             genes=data.genes,
-            order=_genome_order(chromosome, tables.get(_POSITION), len(data.genes)),
+            order=along if order == "genome" else np.random.default_rng(0).permutation(n_genes),
             parts=tuple(parts),
             kinds=(UNKNOWN_KIND, *kinds),
             names=names,
-            features=_stack(described_by(data.features), names, len(data.genes)),
-            code=_stack(_coded_by(data.features), names, len(data.genes)),
+            features=_stack(described_by(data.features), names, n_genes),
+            code=_stack(_coded_by(data.features), names, n_genes),
             chromosome=chromosome,
             locus=locus,
             provenance={source: table.provenance for source, table in tables.items()},
@@ -88,9 +93,13 @@ class Encoder:
         )
 
     def encode(
-        self, conditions: Sequence[Condition], context: NDArray[np.int64], covariates: NDArray[np.float32]
+        self,
+        conditions: Sequence[Condition],
+        context: NDArray[np.int64],
+        covariates: NDArray[np.float32],
+        pairs: NDArray[np.float32] | None = None,
     ) -> ConditionInputs:
-        """Return conditions as padded arrays."""
+        """Return conditions as padded arrays; ``pairs`` (rows × genes × f) come in the order of the screen."""
         rows, width = len(conditions), max([1, *(len(one.parts) for one in conditions)])
         token = np.empty(len(self.genes), np.int64)
         token[self.order] = np.arange(len(self.genes))
@@ -116,6 +125,7 @@ class Encoder:
             place=torch.from_numpy(place),
             context=torch.from_numpy(np.asarray(context, np.int64)),
             covariates=torch.from_numpy(_at_least_one_column(covariates.astype(np.float32))),
+            pairs=None if pairs is None else torch.from_numpy(np.ascontiguousarray(pairs[:, self.order])),
         )
 
     def extended(self, tables: Sequence[FeatureTable]) -> Encoder:

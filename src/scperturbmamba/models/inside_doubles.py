@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Part
-from scperturbmamba.models.part_effects import PartEffects, training_rows
+from scperturbmamba.models.part_effects import PartEffects, parts_of_state, parts_state, training_rows
 from scperturbmamba.models.shrinkage import Prior, Rows
 
 
@@ -60,6 +61,22 @@ class InsideDoubles:
             for part, one in spread.items()
         }
         return cls(estimate, kept)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return words that JSON can hold, and arrays, from which it can be made again."""
+        arrays = {
+            name: np.array(list(found.values()), np.float32)
+            for name, found in (("estimate", self.estimate), ("kept", self.kept))
+            if found
+        }
+        return {"parts": parts_state(self.estimate)}, arrays
+
+    @classmethod
+    def from_state(cls, words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Make it again."""
+        parts = parts_of_state(words["parts"])
+        found = ({part: arrays[name][row] for row, part in enumerate(parts)} for name in ("estimate", "kept"))
+        return cls(*found)
 
     def correct(self, effect: NDArray[np.floating], part: Part) -> None:
         """Draw an expected effect (genes,) to what is left of the combinations, in place, as far as it is believed."""

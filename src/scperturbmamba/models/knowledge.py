@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Condition, Part
+from scperturbmamba.data.feature_tables import FeatureTable
 from scperturbmamba.models.encoding import described_by
+from scperturbmamba.models.gate import Vector
 from scperturbmamba.models.gene_vectors import GeneVectors
 from scperturbmamba.models.inside_doubles import InsideDoubles
-from scperturbmamba.models.kernels import cosines
+from scperturbmamba.models.interaction import Interaction
+from scperturbmamba.models.kernels import Rows
 from scperturbmamba.models.own_change import OwnChange
 from scperturbmamba.models.part_effects import PartEffects, in_every_context
 from scperturbmamba.models.shrinkage import cell_noise, shrunk
-from scperturbmamba.models.stack import Stack
-
-_RANK = 50  # numbers in which effects are compared
+from scperturbmamba.models.unseen import Unseen
 
 
 @dataclass
@@ -29,7 +30,8 @@ class Knowledge:
 
     A part that was seen alone has its measured effect, drawn to the mean as far as it is noise; one that was not has
     the mean plus what the kernels say, if the gate is open, corrected by training combinations that hold it beside seen
-    parts; combinations are sums. The perturbed gene's own change is learned from the screen.
+    parts; combinations are sums, with an interaction where training combinations support one. The perturbed gene's own
+    change is learned from the screen.
 
     Attributes
     ----------
@@ -44,6 +46,7 @@ class Knowledge:
 
     def fit(self, data: Bundle) -> Self:
         """Learn from the training rows; the validation rows are not needed."""
+        self.genes = data.genes
         noise = cell_noise(data)
         self.effects = in_every_context(shrunk(data, noise))
         self.own = OwnChange.fit(data)
@@ -53,77 +56,136 @@ class Knowledge:
             vectors = [one.shuffled(self.random_state) for one in vectors]
         self.vectors = vectors
         self.doubles = [InsideDoubles.fit(data, seen, noise, context) for context, seen in enumerate(self.effects)]
-        self.cores = [
-            _Core.fit(seen, vectors, _trust(data, noise, seen, context), np.random.default_rng(self.random_state))
+        self.unseen = [
+            Unseen.fit(seen, vectors, _trust(data, noise, seen, context), np.random.default_rng(self.random_state))
+            for context, seen in enumerate(self.effects)
+        ]
+        self.interactions = [
+            Interaction.fit(data, seen, context, np.random.default_rng(self.random_state))
             for context, seen in enumerate(self.effects)
         ]
         return self
 
     def predict(self, conditions: Sequence[Condition], *, context: int = 0) -> NDArray[np.float32]:
         """Return effects (conditions × genes); the control does nothing."""
-        seen, core = self.effects[context], self.cores[context]
+        seen = self.effects[context]
         new = seen.new_parts(conditions)
-        guessed = dict(zip(new, seen.mean + core.say(new, self.vectors)))
+        guessed = dict(zip(new, self._guess(new, context)))
         for part in new:
-            self.own.set(guessed[part], part, context)
             self.doubles[context].correct(guessed[part], part)
-        return seen.sums(conditions, guessed)
+        sums = seen.sums(conditions, guessed)
+        return sums + self.interactions[context].say(conditions, seen)
+
+    def mean(self, context: int) -> NDArray[np.float32]:
+        """Return the mean effect (genes,) of the training conditions of a context."""
+        return self.effects[context].mean
+
+    def left_out(self, context: int) -> tuple[tuple[Part, ...], NDArray[np.float32]]:
+        """Return the parts seen alone, and what is said of each without its own effect (parts × genes)."""
+        unseen = self.unseen[context]
+        said = _mean_of_others(self.effects[context]) + unseen.left_out()
+        return unseen.parts, self._with_own(said, context)
+
+    def foreseen(self, context: int) -> NDArray[np.float32]:
+        """Return what was said of every part seen alone by folds without it that chose for themselves."""
+        said = _mean_of_others(self.effects[context]) + self.unseen[context].foreseen()
+        return self._with_own(said, context)
+
+    def likeness(self, parts: Sequence[Part], context: int) -> Rows:
+        """Return how alike parts and those seen alone, sorted, are over all sources; -1 of a part with itself."""
+        unseen = self.unseen[context]
+        found = unseen.likeness(parts, self.vectors)
+        place = {part: number for number, part in enumerate(unseen.parts)}
+        for row, part in enumerate(parts):
+            if part in place:
+                found[row, place[part]] = -1
+        return found
+
+    def missing_sources(self, part: Part) -> list[str]:
+        """Return the sources that know nothing of a part."""
+        return [name for name, one in zip(self.sources, self.vectors) if part.name not in one.place]
+
+    def learn_features(self, tables: Sequence[FeatureTable]) -> None:
+        """Take in features of genes that were not known at training, from tables of the same sources."""
+        by_source = {table.source: table for table in tables}
+        self.vectors = [one.extended([by_source[name]], self.genes) for name, one in zip(self.sources, self.vectors)]
 
     def report(self) -> list[str]:
         """Return in words, per context, whether the kernels speak, which, and what they are expected to gain."""
-        return [core.words(self.sources) for core in self.cores]
+        return [
+            "; ".join(filter(None, [one.words(self.sources), both.words()]))
+            for one, both in zip(self.unseen, self.interactions)
+        ]
 
-
-@dataclass(frozen=True)
-class _Core:
-    """The kernels of one context, and the stack that weighs them."""
-
-    parts: tuple[Part, ...]
-    kernels: tuple[NDArray[np.float64], ...]
-    y: NDArray[np.float64]
-    axes: NDArray[np.float64]
-    stack: Stack
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return words that JSON can hold, and arrays, from which the core can be made again."""
+        words: dict[str, Any] = {"random_state": self.random_state, "shuffled": self.shuffled, "sources": self.sources}
+        words["measured"] = list(self.genes)
+        arrays: dict[str, NDArray[Any]] = {"own.control": self.own.control}
+        words["own"] = {"place": self.own.place, "ratio": self.own.ratio}
+        words["genes"] = [list(one.place) for one in self.vectors]
+        for number, one in enumerate(self.vectors):
+            arrays[f"vectors.{number}"] = one.values
+            if one.axes is not None:
+                arrays[f"vector_axes.{number}"] = one.axes
+        words["contexts"] = []
+        pieces = zip(self.effects, self.unseen, self.doubles, self.interactions)
+        for number, (seen, unseen, doubles, both) in enumerate(pieces):
+            states = {"effects": seen.state(), "unseen": unseen.state(), "doubles": doubles.state()}
+            states["interaction"] = both.state()
+            for name, (_, found) in states.items():
+                arrays |= {f"{number}.{name}.{key}": value for key, value in found.items()}
+            words["contexts"].append({name: told for name, (told, _) in states.items()})
+        return words, arrays
 
     @classmethod
-    def fit(
-        cls,
-        seen: PartEffects,
-        vectors: Sequence[GeneVectors],
-        trust: NDArray[np.float64],
-        rng: np.random.Generator,
-    ) -> Self:
-        parts = tuple(sorted(seen.alone))
-        rest = np.array([seen.alone[part] - seen.mean for part in parts], np.float64).reshape(len(parts), -1)
-        _, _, axes = np.linalg.svd(rest, full_matrices=False)
-        axes = axes[:_RANK]
-        y = rest @ axes.T
-        taken = [one.take([part.name for part in parts])[0] for one in vectors]
-        kernels = _with_mean([cosines(one, one) for one in taken])
-        return cls(parts, tuple(kernels), y, axes, Stack.fit(kernels, y, trust, rng))
+    def from_state(cls, words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Make it again."""
+        core = cls(words["random_state"], words["shuffled"])
+        core.sources, core.genes = list(words["sources"]), tuple(words["measured"])
+        core.own = OwnChange(words["own"]["place"], arrays["own.control"], words["own"]["ratio"])
+        core.vectors = [
+            GeneVectors(
+                {name: row for row, name in enumerate(names)}, arrays[f"vectors.{n}"], arrays.get(f"vector_axes.{n}")
+            )
+            for n, names in enumerate(words["genes"])
+        ]
+        core.effects, core.unseen, core.doubles, core.interactions = [], [], [], []
+        for number, told in enumerate(words["contexts"]):
+            prefix = f"{number}."
+            own = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+            seen = PartEffects.from_state(told["effects"], _under("effects.", own))
+            core.effects.append(seen)
+            core.unseen.append(Unseen.from_state(seen, core.vectors, told["unseen"], own["unseen.axes"]))
+            core.doubles.append(InsideDoubles.from_state(told["doubles"], _under("doubles.", own)))
+            core.interactions.append(Interaction.from_state(told["interaction"], _under("interaction.", own)))
+        return core
 
-    def say(self, new: Sequence[Part], vectors: Sequence[GeneVectors]) -> NDArray[np.float64]:
-        """Return what is expected of new parts beside the mean (new × genes)."""
-        if not self.stack.is_open or not new:
-            return np.zeros((len(new), self.axes.shape[1]))
-        names, known = [part.name for part in new], [part.name for part in self.parts]
-        across = _with_mean([cosines(one.take(names)[0], one.take(known)[0]) for one in vectors])
-        return np.asarray(self.stack.predict(self.kernels, across, self.y) @ self.axes, np.float64)
+    def _guess(self, parts: Sequence[Part], context: int) -> NDArray[np.float64]:
+        """Return what is expected of parts that were never seen alone (parts × genes)."""
+        said = self.mean(context).astype(np.float64) + self.unseen[context].say(parts, self.vectors)
+        for effect, part in zip(said, parts):
+            self.own.set(effect, part, context)
+        return said
 
-    def words(self, sources: Sequence[str]) -> str:
-        gain = f"{self.stack.gain:+.1%} ± {self.stack.error:.1%} of the squared effect, on genes left out"
-        if not self.stack.is_open:
-            return f"acts as the mean: the features gain {gain}"
-        names = [*sources, "all sources"]
-        who = {f"{names[one.kernel]} ({one.kind})" for one in self.stack.members}
-        return f"knowledge is on ({', '.join(sorted(who))}): expected gain over the mean {gain}"
-
-
-def _with_mean(kernels: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
-    """Return the kernels and, where there are several, their mean."""
-    return [*kernels, np.mean(kernels, axis=0)] if len(kernels) > 1 else kernels
+    def _with_own(self, said: Rows, context: int) -> NDArray[np.float32]:
+        for effect, part in zip(said, self.unseen[context].parts):
+            self.own.set(effect, part, context)
+        return said.astype(np.float32)
 
 
-def _trust(data: Bundle, noise: NDArray[np.float64], seen: PartEffects, context: int) -> NDArray[np.float64]:
+def _under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+
+
+def _mean_of_others(seen: PartEffects) -> Rows:
+    """Return, for every part seen alone, the mean effect of the others (parts × genes)."""
+    n = len(seen.alone)
+    alone = np.array([seen.alone[part] for part in sorted(seen.alone)], np.float64).reshape(n, len(seen.mean))
+    return (alone.sum(0) - alone) / (n - 1) if n > 1 else np.zeros_like(alone)
+
+
+def _trust(data: Bundle, noise: Rows, seen: PartEffects, context: int) -> Vector:
     """Return a weight per part seen alone: 1 / (1 + noise over the mean noise); 1 where the noise is not known."""
     level = {
         data.conditions[row].parts[0]: float(noise[row].mean())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,9 +60,29 @@ class PartEffects:
         """Return the parts that were never seen alone, sorted."""
         return sorted({part for one in conditions for part in one.parts if part not in self.alone})
 
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return words that JSON can hold, and arrays."""
+        alone = np.array(list(self.alone.values()), np.float32).reshape(len(self.alone), len(self.mean))
+        return {"parts": parts_state(self.alone)}, {"alone": alone, "mean": self.mean}
+
+    @classmethod
+    def from_state(cls, words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Make it again."""
+        return cls(dict(zip(parts_of_state(words["parts"]), arrays["alone"])), arrays["mean"])
+
     def covers(self, condition: Condition) -> bool:
         """Tell whether every part was seen alone."""
         return all(part in self.alone for part in condition.parts)
+
+
+def parts_state(parts: Iterable[Part]) -> list[list[Any]]:
+    """Return parts as JSON can hold them."""
+    return [[part.name, part.kind, part.dose] for part in parts]
+
+
+def parts_of_state(state: Iterable[Sequence[Any]]) -> list[Part]:
+    """Return the parts of a state."""
+    return [Part(name, kind, dose) for name, kind, dose in state]
 
 
 def training_rows(data: Bundle, context: int) -> NDArray[np.int64]:

@@ -3,105 +3,142 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from scperturbmamba.models.kernels import Member, Rows, members
+from scperturbmamba.models.gate import Gate, Vector, mean_and_error
+from scperturbmamba.models.kernels import Kernel, Member, Rows, members
 
 _FOLDS, _FEW_FOLDS, _MANY_ROWS = 5, 3, 800
-_FEWEST = 8  # rows below which nothing is learned
-_SURE = 2.0  # standard errors by which the slope of measured on foreseen effects must be above 0
+FEWEST = 8  # rows below which nothing is learned
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Members with weights, and what they gain on rows left out of everything.
+    """Members with weights, behind a gate.
 
     Attributes
     ----------
     members, weights
-        Who speaks, and how loud; none where the gate is closed.
-    gain, error
-        Share of the squared effects that is explained on rows left out of choosing, weighing and fitting, averaged
-        over rows, and its standard error.
-    is_open
-        Whether the gain is larger than its standard error.
+        Who speaks, and how loud, before the gate.
+    gate
+        How far each output is believed, judged on rows that had no part in choosing, weighing or fitting.
+    foreseen
+        (rows × outputs): what was said of every row by members that had not seen it, before the gate.
     """
 
     members: tuple[Member, ...]
     weights: tuple[float, ...]
-    gain: float
-    error: float
-    is_open: bool
+    gate: Gate
+    foreseen: Rows = field(repr=False)
 
     @classmethod
-    def fit(cls, kernels: Sequence[Rows], y: Rows, trust: NDArray[np.float64], rng: np.random.Generator) -> Self:
-        """Learn from kernels (each rows × rows) and effects minus their mean (rows × outputs).
-
-        ``trust`` weighs the rows. The gate looks at folds that had no part in choosing, weighing or fitting: it is
-        shut where the mean gain over 0, that is over the mean effect, is not above one standard error, or the slope
-        of what was measured on what was foreseen not above two.
-        """
+    def fit(cls, kernels: Sequence[Kernel], y: Rows, trust: Vector, rng: np.random.Generator) -> Self:
+        """Learn from kernels of the rows and effects minus their mean (rows × outputs); ``trust`` weighs the rows."""
         n = len(y)
-        if n < _FEWEST or not kernels:
-            return cls((), (), 0.0, 0.0, False)
-        foreseen = np.zeros_like(y)
-        folds = np.array_split(rng.permutation(n), _FEW_FOLDS if n > _MANY_ROWS else _FOLDS)
+        if n < FEWEST or not kernels:
+            return cls((), (), Gate.shut(y.shape[1]), np.zeros_like(y))
+        foreseen, folds = np.zeros_like(y), folds_of(n, rng)
         for fold in folds:
             rest = np.setdiff1d(np.arange(n), fold)
-            inner = [kernel[np.ix_(rest, rest)] for kernel in kernels]
-            chosen, weights = _choose(inner, y[rest], trust[rest])
-            for member, weight in zip(chosen, weights):
-                kernel = kernels[member.kernel]
-                foreseen[fold] += weight * member.predict(inner[member.kernel], kernel[np.ix_(fold, rest)], y[rest])
-        amplitude = _amplitude(foreseen, y, trust)
-        gains = (np.square(y) - np.square(y - amplitude * foreseen)).sum(1)
-        scale = float(np.average(np.square(y).sum(1), weights=trust))
-        mean, error = _mean_and_error(gains, trust)
+            inner, left = [one.take(rest) for one in kernels], [one.take(fold) for one in kernels]
+            foreseen[fold] = _weighed(*_choose(inner, y[rest], trust[rest]), inner, left, y[rest])
+        gate = Gate.fit(foreseen, y, folds, trust)
         chosen, weights = _choose(kernels, y, trust)
-        is_open = bool(mean > error and chosen)
-        kept = (tuple(chosen), tuple(amplitude * one for one in weights)) if is_open else ((), ())
-        return cls(*kept, mean / scale, error / scale, is_open)
+        return cls(tuple(chosen), tuple(weights), gate if chosen else Gate.shut(y.shape[1]), foreseen)
 
-    def predict(self, kernels: Sequence[Rows], across: Sequence[Rows], y: Rows) -> Rows:
-        """Return new rows from their kernels with the training rows; 0, the mean, where the gate is shut."""
-        result = np.zeros((len(across[0]) if across else 0, y.shape[1]))
+    @property
+    def is_open(self) -> bool:
+        """Whether the stack says anything."""
+        return self.gate.is_open
+
+    def predict(self, kernels: Sequence[Kernel], new: Sequence[Kernel], y: Rows) -> Rows:
+        """Return new rows, gated; 0, the mean, where the gate is shut."""
+        if not self.is_open:
+            return np.zeros((len(new[0].vectors) if new else 0, y.shape[1]))
+        return self.gate.opening * _weighed(self.members, self.weights, kernels, new, y)
+
+    def left_out(self, kernels: Sequence[Kernel], y: Rows) -> Rows:
+        """Return what the gated members say of every training row without it, exactly."""
+        found = np.zeros_like(y)
         for member, weight in zip(self.members, self.weights):
-            result += weight * member.predict(kernels[member.kernel], across[member.kernel], y)
-        return result
+            found += weight * member.left_out(kernels[member.kernel], y)
+        return self.gate.opening * found
+
+    def state(self) -> dict[str, Any]:
+        """Return what JSON can hold; ``foreseen`` is left out."""
+        chosen = [asdict(one) for one in self.members]
+        return {"members": chosen, "weights": list(self.weights), "gate": self.gate.state()}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Return the stack of a state."""
+        gate = Gate.from_state(state["gate"])
+        chosen = tuple(Member(**one) for one in state["members"])
+        return cls(chosen, tuple(state["weights"]), gate, np.zeros((0, len(gate.opening))))
 
 
-def _choose(kernels: Sequence[Rows], y: Rows, trust: NDArray[np.float64]) -> tuple[list[Member], list[float]]:
-    """Return the best setting of every kernel and kind by leave-one-out, and weights that are not negative."""
-    best, columns = [], []
-    for options in members(len(kernels), len(y)):
-        said = [option.left_out(kernels[option.kernel], y) for option in options]
-        errors = [float((trust * np.square(y - one).sum(1)).sum()) for one in said]
-        best.append(options[int(np.argmin(errors))])
-        columns.append(said[int(np.argmin(errors))])
+def folds_of(n: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
+    """Return folds of n rows at random: five, or three where there are many rows."""
+    return np.array_split(rng.permutation(n), _FEW_FOLDS if n > _MANY_ROWS else _FOLDS)
+
+
+def _weighed(
+    chosen: Sequence[Member], weights: Sequence[float], kernels: Sequence[Kernel], new: Sequence[Kernel], y: Rows
+) -> Rows:
+    result = np.zeros((len(new[0].vectors), y.shape[1]))
+    for member, weight in zip(chosen, weights):
+        result += weight * member.predict(kernels[member.kernel], new[member.kernel], y)
+    return result
+
+
+def _choose(kernels: Sequence[Kernel], y: Rows, trust: Vector) -> tuple[list[Member], list[float]]:
+    """Take in kernels one after the other, the best first, while each gains more than one standard error.
+
+    A kernel comes with its best ridge and its best number of neighbours, by leave-one-out; weights are not negative.
+    """
+    best, said = _best_settings(kernels, y, trust)
     root = np.sqrt(trust)[:, None]
-    design = np.column_stack([(root * one).ravel() for one in columns])
-    weights, _ = nnls(design.T @ design, design.T @ (root * y).ravel())
-    kept = [number for number, weight in enumerate(weights) if weight > 0]
-    return [best[number] for number in kept], [float(weights[number]) for number in kept]
+    columns = np.stack([(root * one).ravel() for one in said], axis=1)
+    gram, product = columns.T @ columns, columns.T @ (root * y).ravel()
+    scale = float(np.average(np.square(y).sum(1), weights=trust)) or 1.0
+    taken: list[int] = []
+    weights, errors = np.zeros(0), np.square(y).sum(1)
+    while len(taken) < len(best):
+        tried = {}
+        for kernel in sorted({best[column].kernel for column in range(len(best)) if column not in taken}):
+            tried_columns = [*taken, *(column for column in range(len(best)) if best[column].kernel == kernel)]
+            found = _not_negative(gram, product, tried_columns)
+            tried[kernel] = (tried_columns, found, np.square(y - _sum_of(said, tried_columns, found)).sum(1))
+        columns_, found, left = min(tried.values(), key=lambda one: float(trust @ one[2]))
+        mean, error = mean_and_error((errors - left) / scale, trust)
+        if not mean > error:
+            break
+        taken, weights, errors = columns_, found, left
+    kept = [(best[column], float(weight)) for column, weight in zip(taken, weights) if weight > 0]
+    return [member for member, _ in kept], [weight for _, weight in kept]
 
 
-def _amplitude(foreseen: Rows, y: Rows, trust: NDArray[np.float64]) -> float:
-    """Return the slope of what was measured on what was foreseen, from 0 to 1, drawn to 0 as far as it is noise."""
-    product, square = (trust * (foreseen * y).sum(1)), (trust * np.square(foreseen).sum(1))
-    if not square.sum() > 0:
-        return 0.0
-    slope = product.sum() / square.sum()
-    spread = np.sqrt(np.square(product - slope * square).sum()) / square.sum()
-    z = slope / spread if spread > 0 else np.inf
-    return float(min(slope, 1) * (1 - 1 / z**2)) if z > _SURE else 0.0
+def _best_settings(kernels: Sequence[Kernel], y: Rows, trust: Vector) -> tuple[list[Member], list[Rows]]:
+    best, said = [], []
+    for options in members(len(kernels), len(y)):
+        left_out = [option.left_out(kernels[option.kernel], y) for option in options]
+        errors = [float((trust * np.square(y - one).sum(1)).sum()) for one in left_out]
+        best.append(options[int(np.argmin(errors))])
+        said.append(left_out[int(np.argmin(errors))])
+    return best, said
 
 
-def _mean_and_error(gains: NDArray[np.float64], trust: NDArray[np.float64]) -> tuple[float, float]:
-    weight = trust / trust.sum()
-    mean = float(weight @ gains)
-    return mean, float(np.sqrt(np.square(weight * (gains - mean)).sum()))
+def _not_negative(gram: Rows, product: Vector, columns: Sequence[int]) -> Vector:
+    """Return the weights of some columns that fit best and are not negative, from their products."""
+    some = np.array(columns)
+    weights, _ = nnls(gram[np.ix_(some, some)], product[some])
+    return np.asarray(weights, np.float64)
+
+
+def _sum_of(said: Sequence[Rows], columns: Sequence[int], weights: Vector) -> Rows:
+    return np.asarray(sum(weight * said[column] for column, weight in zip(columns, weights)), np.float64)

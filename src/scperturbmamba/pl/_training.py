@@ -41,7 +41,8 @@ def loss_curves(adata: AnnData, *, key: str = _keys.PREDICTOR, figsize: tuple[fl
     >>> spm.pp.perturbation_labels(adata, "condition")
     >>> spm.pp.normalize(adata)
     >>> spm.pp.split_conditions(adata)
-    >>> spm.tl.train_predictor(adata, net={"width": 8, "head_width": 8, "state": 4}, train={"epochs": 2})
+    >>> net = {"core": None, "width": 8, "head_width": 8, "state": 4}
+    >>> spm.tl.train_predictor(adata, net=net, train={"epochs": 2})
     >>> [ax.get_title(loc="left") for ax in spm.pl.loss_curves(adata)]
     ['loss', 'R² against the training mean']
     """

@@ -59,7 +59,7 @@ def pseudobulk(adata: AnnData, *, context: str | None = None) -> AnnData:
         layers[_keys.COUNTS] = group_sums(find_counts(adata).matrix, group, len(rows)).astype(np.float32)
     obs = pd.DataFrame({_keys.PERTURBATION: pd.Categorical(rows["label"])}, index=rows.index)
     obs[_keys.IS_CONTROL] = (rows["label"] == _keys.CONTROL).to_numpy()
-    obs["n_cells"] = profiles.n_cells
+    obs[_keys.N_CELLS] = profiles.n_cells
     if context is not None:
         obs[context] = pd.Categorical(rows["context"])
     return AnnData(profiles.mean, obs=obs, var=adata.var.copy(), layers=layers)

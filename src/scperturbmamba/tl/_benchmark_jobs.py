@@ -24,10 +24,10 @@ from scperturbmamba._settings import settings
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.engine.config import NetConfig, TrainConfig
 from scperturbmamba.models.knowledge import Knowledge
-from scperturbmamba.models.neural import BiMamba
+from scperturbmamba.models.trained import Trained
 from scperturbmamba.tl._embedding_ridge import embedding_ridge
-from scperturbmamba.tl._model_names import CORE, NETWORKS, make_baseline
-from scperturbmamba.tl._progress import training_callbacks
+from scperturbmamba.tl._model_names import CORE, NETWORKS, PREDICTOR, make_baseline
+from scperturbmamba.tl._progress import named_callbacks
 from scperturbmamba.tl._scoring import predict_rows
 
 _MARK = "fingerprint"
@@ -147,9 +147,11 @@ def _fit(job: Job, setting: Setting) -> NDArray[np.float32]:
         return predict_rows(Knowledge(job.seed).fit(bundle), bundle, wanted)
     if is_baseline(job.model):
         return predict_rows(make_baseline(job.model).fit(bundle), bundle, wanted)
-    chosen = setting.net.model_copy(update={"mixer": NETWORKS[base]})
-    model = BiMamba(chosen, setting.train, random_state=job.seed, device=settings.device, engine=settings.engine)
-    model.fit(bundle, callbacks=training_callbacks(setting.train.epochs))
+    chosen = {} if base == PREDICTOR else {"core": None, "mixer": NETWORKS[base]}
+    net = NetConfig(**{**setting.net.model_dump(exclude_unset=True), **chosen})
+    where: dict[str, Any] = {"device": settings.device, "engine": settings.engine}
+    shown = named_callbacks(setting.train.epochs)
+    model = Trained.of(bundle, net, setting.train, random_state=job.seed, callbacks=shown, **where)
     return predict_rows(model, bundle, wanted)
 
 

@@ -12,6 +12,7 @@ from scperturbmamba._checks import check_key, check_params
 from scperturbmamba._judging import HEADLINE
 from scperturbmamba.data.responses import EXPRESSION, read_bundle
 from scperturbmamba.tl._ceiling import NO_SCALE, score_ceiling
+from scperturbmamba.tl._coverage import coverage_table
 from scperturbmamba.tl._judgement import held_out_rows, judge
 from scperturbmamba.tl._model_names import baseline_names, make_baseline
 from scperturbmamba.tl._scoring import predict_rows, reference_of, score_models
@@ -44,7 +45,8 @@ def evaluate(predicted: AnnData, adata: AnnData, *, key: str | None = None, key_
         ``pearson_delta_centred`` (after the training mean is taken from both), ``direction_top20``, ``pds_l1``,
         ``split``; NaN where a condition was not measured. ``predicted.uns[key_added]``: ``params``; ``scores`` (a row
         per model, condition, metric, with and without the perturbed genes themselves); ``summary`` (models × metrics);
-        ``scaled`` (the same, 0 the training mean, 1 a replicate); ``comparison`` (paired gains over each baseline with
+        ``coverage`` (how many measurements lie in the intervals of each level, if there are intervals); ``scaled`` (the
+        summary, 0 the training mean, 1 a replicate); ``comparison`` (paired gains over each baseline with
         95 % intervals); ``verdicts`` (the same in words); ``strata`` (by effect size, cells, and what was seen);
         ``collapse`` (how alike predictions are to each other); ``conditions`` (what was held out).
 
@@ -67,7 +69,7 @@ def evaluate(predicted: AnnData, adata: AnnData, *, key: str | None = None, key_
     >>> spm.pp.perturbation_labels(adata, "condition")
     >>> spm.pp.normalize(adata)
     >>> spm.pp.split_conditions(adata)
-    >>> spm.tl.train_predictor(adata, net={"width": 8, "head_width": 8, "state": 4}, train={"epochs": 2})
+    >>> spm.tl.train_predictor(adata, preset="fast")
     >>> held_out = adata.obs.query("split == 'test' and not is_control")["perturbation"].unique()
     >>> predicted = spm.tl.predict(adata, list(held_out))
     >>> spm.tl.evaluate(predicted, adata)
@@ -99,6 +101,10 @@ def evaluate(predicted: AnnData, adata: AnnData, *, key: str | None = None, key_
         ceiling, scale = score_ceiling(models, halves, reference)
         scores = pd.concat([scores, ceiling])
     found = judge(scores, scale, held_out_rows(truth, halves, bundle), models, truth.delta)
+
+    covered = coverage_table(predicted, rows, truth.mean - reference.control)
+    if covered is not None:
+        found["coverage"] = covered
 
     for name in HEADLINE:
         predicted.obs[name] = _spread(own[name].to_numpy(), rows, predicted.n_obs)

@@ -28,6 +28,7 @@ from scperturbmamba.engine.autoencoder import Mode
 from scperturbmamba.features.names import resolve_genes
 from scperturbmamba.features.tables import KNOWN
 from scperturbmamba.tl._gene_sources import OWN_SOURCES, Made, Request, make_source
+from scperturbmamba.tl._screen_source import SCREEN_SOURCES
 
 _log = logging.getLogger("scperturbmamba")
 
@@ -59,20 +60,28 @@ def gene_features(
         What to compute. ``"identity"``: a fixed random code of the name. ``"position"``: chromosome, start /
         chromosome length and its waves on GRCh38, from ``var`` (``chromosome``, ``start``), then
         ``files["position"]``, then installed pyensembl data. ``"pathway"``: the decoder row of an autoencoder
-        trained on control cells (those of the training side where ``obs["split"]`` exists). Any other name is a key
-        of ``files``.
+        trained on control cells (those of the training side where ``obs["split"]`` exists). ``"screen"``: what
+        perturbing the gene does in another screen, ``reference``; ``"screen_response"``: how the gene responds there
+        to perturbations, in the same coordinates. Any other name is a key of ``files``.
     files
         Source → path or object. ``"position"``: a table, CSV, TSV, GTF or ``pyensembl.Genome``. ``"pathway"``: gene
         sets, a GMT or a mapping of set to genes. Any other: gene sets, giving 0/1 membership; a gene × number table
-        (CSV, TSV, DataFrame); or links between genes, such as those of STRING: two columns of genes that share names
-        and a ``weight``, ``score`` or ``combined_score``, giving each gene its place in the graph.
+        (CSV, TSV, DataFrame); annotated terms, such as those of the Gene Ontology: a row per term, with a column
+        ``genes`` of names joined by ``|`` and, if at hand, one of domains (``go_domain``, ``domain``, ``namespace``,
+        ``aspect``), giving each gene its place in each domain; or links between genes, such as those of STRING: two
+        columns of genes that share names and a ``weight``, ``score`` or ``combined_score``, giving each gene its
+        place in the graph.
     reference
-        Healthy cells to learn the pathways from, in place of the screen's controls; counts are normalised.
+        For ``"pathway"``: healthy cells to learn the pathways from, in place of the screen's controls; counts are
+        normalised. For ``"screen"`` and ``"screen_response"``: another screen with ``obs["perturbation"]``, cells
+        with log-normalised ``X`` and controls, or a table of effects, NaN where unknown. It must not hold the
+        perturbations that are tested later, measured in the same cells.
     genes
         Genes to describe beside the measured and the perturbed ones.
     width
         Numbers per gene: ``{"identity": 16, "position": 8, "pathway": 32}`` are the defaults; for ``"position"``
-        the number of waves. For a graph 128, half of them spectral, half of a random walk.
+        the number of waves. For a graph 128, half of them spectral, half of a random walk; for annotated terms 100
+        a domain; for another screen 32, its leading singular vectors.
     pathway_mode
         ``"init"`` (default with gene sets): the decoder starts as the sets and reconstructs held-out controls no
         worse than a PCA of equal width; ``"mask"``: only members of a set have a weight for it; ``"data"``
@@ -102,7 +111,8 @@ def gene_features(
     KeyError
         ``obs["perturbation"]`` or, for ``"pathway"``, ``obs["is_control"]`` is missing.
     ValueError
-        A source has no file, a position lies beyond its chromosome, ``X`` holds raw counts, or controls are few.
+        A source has no file or no ``reference``, a position lies beyond its chromosome, ``X`` holds raw counts, or
+        controls are few.
     ImportError
         ``download=True`` without pyensembl.
 
@@ -123,6 +133,7 @@ def gene_features(
     check_key(adata, "obs", _keys.PERTURBATION, made_by="spm.pp.perturbation_labels")
     sources, files = as_names(sources), dict(files or {})
     _check_request(sources, files, width or {}, pathway_mode)
+    _check_reference(sources, files)
 
     request = Request(adata, files, reference, dict(width or {}), pathway_mode, aliases or {}, download, random_state)
     targets = _Targets.of(adata, [*_perturbed_genes(adata), *as_names(genes or [])], aliases or {})
@@ -155,13 +166,23 @@ class _Targets:
         return cls(rows, outside)
 
 
+def _check_reference(sources: list[str], files: dict[str, Any]) -> None:
+    screens = [source for source in sources if source in SCREEN_SOURCES and source not in files]
+    if screens and "pathway" in sources:
+        msg = (
+            f"`reference` would be both another screen, for {screens}, and healthy cells, for 'pathway'. "
+            "Call `spm.tl.gene_features` once for each."
+        )
+        raise ValueError(msg)
+
+
 def _check_request(
     sources: list[str], files: dict[str, Any], width: Mapping[str, int], pathway_mode: str | None
 ) -> None:
     for source in sources:
-        if source not in OWN_SOURCES and source not in files:
+        if source not in (*OWN_SOURCES, *SCREEN_SOURCES) and source not in files:
             msg = (
-                f"source {source!r} is none of {list(OWN_SOURCES)}, so `files` must say where it is. "
+                f"source {source!r} is none of {[*OWN_SOURCES, *SCREEN_SOURCES]}, so `files` must say where it is. "
                 f'Pass `files={{"{source}": "sets.gmt"}}` or a gene × number table. Found: {sorted(files)}.'
             )
             raise ValueError(msg)
@@ -173,7 +194,7 @@ def _check_request(
         msg = f"`files` has {unused}, which no source reads. Add them to `sources`; found {sources}."
         raise ValueError(msg)
     for name, value in width.items():
-        check_choice(name, OWN_SOURCES, "width")
+        check_choice(name, tuple(dict.fromkeys((*OWN_SOURCES, *sources))), "width")
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             msg = f"`width[{name!r}]` must be a whole number above 0; found {value!r}."
             raise ValueError(msg)

@@ -18,6 +18,7 @@ from scperturbmamba import _keys
 from scperturbmamba._checks import as_names, check_finite, check_key, check_unique_genes
 from scperturbmamba._settings import settings
 from scperturbmamba.engine.autoencoder import Mode
+from scperturbmamba.features.annotations import annotation_table, is_annotations
 from scperturbmamba.features.gene_sets import membership, read_gene_sets
 from scperturbmamba.features.genome import UNKNOWN
 from scperturbmamba.features.graph import graph_table, is_links
@@ -29,10 +30,11 @@ from scperturbmamba.features.position import position_table
 from scperturbmamba.features.provenance import fingerprint
 from scperturbmamba.features.tables import numeric_table
 from scperturbmamba.pp import normalize
+from scperturbmamba.tl._screen_source import SCREEN_SOURCES, screen_table
 
 OWN_SOURCES = ("identity", "position", "pathway")
 
-_GRAPH_WIDTH = 128
+_GRAPH_WIDTH, _ANNOTATION_WIDTH, _SCREEN_WIDTH = 128, 100, 32
 _MIN_CONTROLS = 10
 _MAX_CONTROLS = 3000  # more cells do not change the pathways, and cost memory
 
@@ -86,7 +88,22 @@ def make_source(source: str, names: list[str], request: Request) -> Made:
         return _position(names, request)
     if source == "pathway":
         return _pathway(names, request)
+    if source in SCREEN_SOURCES and source not in request.files:
+        return _screen(source, names, request)
     return _from_file(source, names, request)
+
+
+def _screen(source: str, names: list[str], request: Request) -> Made:
+    other = request.reference
+    if other is None:
+        msg = f"source {source!r} is another screen, so `reference` must be that screen. Pass `reference=other`."
+        raise ValueError(msg)
+    width, seed = request.width.get(source, _SCREEN_WIDTH), request.random_state
+    table = screen_table(source, names, other, width=width, aliases=request.all_aliases(), random_state=seed)
+    labels = other.obs[_keys.PERTURBATION].astype(str)
+    matrix = other.X.toarray() if sp.issparse(other.X) else np.asarray(other.X)
+    provenance = fingerprint([fingerprint(matrix), fingerprint(other.var_names), fingerprint(labels)])
+    return Made(table, {"kind": "screen", "width": width, "n_rows": other.n_obs, "random_state": seed}, provenance)
 
 
 def _position(names: list[str], request: Request) -> Made:
@@ -195,6 +212,10 @@ def _from_file(source: str, names: list[str], request: Request) -> Made:
     if isinstance(given, Mapping) or (isinstance(given, (str, Path)) and _is_gmt(given)):
         sets = read_gene_sets(given)
         return Made(membership(names, sets, aliases=aliases), {"kind": "gene sets"}, fingerprint(sets))
+    if is_annotations(given):
+        width = request.width.get(source, _ANNOTATION_WIDTH)
+        table = annotation_table(names, given, width=width, aliases=aliases)
+        return Made(table, {"kind": "annotations", "width": width}, fingerprint(given))
     if is_links(given):
         width = request.width.get(source, _GRAPH_WIDTH)
         table = graph_table(names, given, width=width, aliases=aliases)

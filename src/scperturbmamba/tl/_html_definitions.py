@@ -7,7 +7,7 @@ from typing import Final
 
 from scperturbmamba._judging import LEAKING, SHUFFLED
 from scperturbmamba.tl._metric_table import TOPS
-from scperturbmamba.tl._model_names import CORE
+from scperturbmamba.tl._model_names import CORE, PREDICTOR
 
 METRIC_WORDS: Final[Mapping[str, str]] = {
     "mse": "mean over genes of the squared difference between measured expression and what is predicted: the training "
@@ -50,8 +50,11 @@ MODEL_WORDS: Final[Mapping[str, str]] = {
     "ridge": "regresses effects on gene features",
     CORE: "adds measured effects, drawn to their mean as far as they are noise; a gene never perturbed has what ridge "
     "and neighbours over every feature say where that helped on genes left out, and the mean elsewhere",
-    "bimamba": "the bidirectional Mamba-2 network",
+    PREDICTOR: "the default of tl.train_predictor: the knowledge core, and behind a gate a network on what it leaves "
+    "over",
+    "bimamba": "the bidirectional Mamba-2 network, without a core",
     "lstm": "the network with an LSTM in its place",
+    "mlp": "the network without a sequence: no gene hears of another",
     LEAKING: "the protocol of scModelForge: it reads the held-out cells themselves, and so leaks",
     "replicate": "one half of the cells of each held-out condition, judged by the other half; the noise of both counts "
     "against it, so that a smooth prediction can have a smaller error",

@@ -24,7 +24,8 @@ PLAIN: Final[Mapping[str, Callable[[], Model]]] = {
 }
 FROM_FEATURES: Final[Mapping[str, Callable[..., Model]]] = {"nearest": Nearest, "knn": Neighbours, "ridge": Ridge}
 CORE: Final = "knowledge"
-NETWORKS: Final = {"bimamba": "mamba2", "lstm": "lstm"}
+PREDICTOR: Final = "predictor"
+NETWORKS: Final = {"bimamba": "mamba2", "lstm": "lstm", "mlp": "mlp"}
 
 
 def baseline_names(data: Bundle) -> list[str]:
@@ -37,7 +38,7 @@ def baseline_names(data: Bundle) -> list[str]:
 def check_name(name: str) -> None:
     """Refuse a name that is none of a model; ``"knn:string"`` names a feature source."""
     base = name.split(":")[0]
-    known = [*PLAIN, *FROM_FEATURES, *(one + SHUFFLED for one in FROM_FEATURES), CORE, *NETWORKS, LEAKING]
+    known = [*PLAIN, *FROM_FEATURES, *(one + SHUFFLED for one in FROM_FEATURES), CORE, PREDICTOR, *NETWORKS, LEAKING]
     check_choice(base, known, "models")
     if ":" in name and base.removesuffix(SHUFFLED) not in FROM_FEATURES and base != LEAKING:
         msg = f"only {[*FROM_FEATURES]} (from a feature) and {LEAKING!r} (from `obsm`) take a source; found {name!r}."

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from scperturbmamba import _keys
 from scperturbmamba._checks import as_names, check_whole
 from scperturbmamba.data.responses import EFFECT
-from scperturbmamba.models.neural import BiMamba
-from scperturbmamba.tl._report import row_table
+from scperturbmamba.models.terms import Terms
+from scperturbmamba.models.trained import Trained
+from scperturbmamba.models.uncertainty import LEVELS
 from scperturbmamba.tl._requests import later_features, read_requests, resolve_context
 from scperturbmamba.tl._stored import find_predictor
+from scperturbmamba.tl._support import row_table
 
 
 def predict(
@@ -25,6 +27,7 @@ def predict(
     perturbations: str | Sequence[str],
     *,
     context: str | None = None,
+    level: float = 0.9,
     n_cells: int | None = None,
     predictor: AnnData | str | Path | None = None,
     random_state: int = 0,
@@ -41,9 +44,12 @@ def predict(
         ``var`` are resolved to the names of the screen; a condition asked for twice is predicted once.
     context
         Level of the training ``context=`` to predict in; the default is the only one, or all of them in turn.
+    level
+        Share of measurements, as deep as those of the training screen, that ``lower`` and ``upper`` shall hold; from
+        .01 to .99.
     n_cells
-        Draw so many cells of raw counts per condition from the negative binomial (``head="nb"`` only) instead of one
-        expected profile.
+        Draw so many cells of raw counts per condition from the negative binomial instead of one expected profile; for
+        a training with ``net={"head": "nb"}``.
     predictor
         Where the predictor is, if not in ``adata``: another AnnData, or a folder of :func:`save_predictor`.
     random_state
@@ -57,11 +63,21 @@ def predict(
         ``X``
             Predicted expression in the training scale, log(1 + counts per 10,000), not negative; raw counts where
             ``n_cells`` is given; the effect itself after a training with ``response="effect"``.
-        ``layers["delta"]``, ``layers["control"]``
-            Predicted effect, and the mean of the training control cells it adds to.
+        ``layers["control"]``, ``["mean"]``, ``["core"]``, ``["residual"]``, ``["delta"]``
+            The mean of the training control cells; the mean effect; what the knowledge core says beside it; what passes
+            the gate of the network; the effect, which is the sum of the last three. A network without a core says all
+            as residual.
+        ``layers[_keys.SD]``, ``["lower"]``, ``["upper"]``
+            Standard deviation of the difference between a new measurement and ``delta``, and the interval of ``delta``
+            at ``level``; NaN where nothing is known of it. For genes never perturbed they are calibrated on training
+            genes left out (conformal prediction over perturbations).
         ``obs``
             ``perturbation``, ``context``, ``seen`` (the condition was in training), ``n_train_cells``, ``support``
-            (``"seen"``, ``"parts seen"``, ``"features"``, ``"none"``).
+            (``"seen"``, ``"parts seen"``, ``"features"``, ``"none"``: the mean effect), ``measured`` (every part is a
+            trained gene), ``nearest`` (training perturbations that the new parts are most like), ``missing_sources``
+            (feature sources that do not know one of them), ``expected_error`` (root mean square of ``sd``).
+        ``obsm["interval_multiples"]``
+            (conditions × levels): how many ``sd`` make the interval of each level.
         ``uns["predictor"]["params"]``
             Those of the training.
 
@@ -79,45 +95,64 @@ def predict(
     >>> spm.pp.perturbation_labels(adata, "condition")
     >>> spm.pp.normalize(adata)
     >>> spm.pp.split_conditions(adata)
-    >>> spm.tl.train_predictor(adata, net={"width": 8, "head_width": 8, "state": 4}, train={"epochs": 2})
+    >>> spm.tl.train_predictor(adata, preset="fast")
     >>> spm.tl.predict(adata, ["TP53", "MYC+TP53"]).shape
     (2, 40)
     """
     model, params = find_predictor(adata, predictor, key)
     if n_cells is not None:
         check_whole(n_cells, "n_cells")
+    if round(level, 2) not in LEVELS:
+        msg = f"`level` is a share from {LEVELS[0]} to {LEVELS[-1]}, such as 0.9; found {level!r}."
+        raise ValueError(msg)
     model.learn_features(later_features(adata, model))
     conditions = read_requests(adata, as_names(perturbations), model)
-    levels = resolve_context(model, context)
+    places = resolve_context(model, context)
 
-    rows = [(condition, level) for level in levels for condition in conditions]
-    delta = np.concatenate([model.predict(conditions, context=level) for level in levels])
-    control = np.repeat(model.control[levels], len(conditions), axis=0)
-    obs = row_table(model, rows)
+    found = [model.terms(conditions, context=place) for place in places]
+    control = np.repeat(model.frame.control[places], len(conditions), axis=0)
+    obs = row_table(model, [(condition, place) for place in places for condition in conditions])
     counts = None
     if n_cells is not None:
-        counts = [model.sample(conditions, int(n_cells), context=level, random_state=random_state) for level in levels]
+        counts = [model.sample(conditions, int(n_cells), context=one, random_state=random_state) for one in places]
 
-    return _as_adata(model, obs, delta, control, counts, {_keys.PREDICTOR: {_keys.PARAMS: params}})
+    whole = _as_adata(model, obs, found, control, level, {_keys.PREDICTOR: {_keys.PARAMS: params}})
+    return whole if counts is None else _as_cells(whole, np.concatenate(counts))
 
 
 def _as_adata(
-    model: BiMamba,
+    model: Trained,
     obs: pd.DataFrame,
-    delta: NDArray[np.float32],
+    found: Sequence[Terms],
     control: NDArray[np.float32],
-    counts: Sequence[NDArray[np.float32]] | None,
+    level: float,
     uns: dict[str, Any],
 ) -> AnnData:
-    var = pd.DataFrame(index=pd.Index(model.encoder.genes))
-    if counts is None:
-        layers = {_keys.DELTA: delta, _keys.CONTROL_LAYER: control}
-        effects_only = uns[_keys.PREDICTOR][_keys.PARAMS].get("response") == EFFECT
-        x = delta if effects_only else np.maximum(control + delta, 0)
-        return AnnData(x, obs=obs, var=var, layers=layers, uns=uns)
-    drawn = np.concatenate(counts)
+    names = {"mean": "mean", "core": "core", "residual": "residual", _keys.DELTA: "delta", _keys.SD: "sd"}
+    layers = {name: np.concatenate([getattr(one, own) for one in found]) for name, own in names.items()}
+    multiples = np.concatenate([one.multiples for one in found])
+    half = multiples[:, [LEVELS.index(round(level, 2))]] * layers[_keys.SD]
+    layers |= {
+        _keys.CONTROL_LAYER: control,
+        "lower": (layers[_keys.DELTA] - half).astype(np.float32),
+        "upper": (layers[_keys.DELTA] + half).astype(np.float32),
+    }
+    effects_only = uns[_keys.PREDICTOR][_keys.PARAMS].get("response") == EFFECT
+    return AnnData(
+        layers[_keys.DELTA] if effects_only else np.maximum(control + layers[_keys.DELTA], 0),
+        obs=obs.assign(expected_error=np.sqrt(np.square(layers[_keys.SD], dtype=np.float64).mean(1))),
+        var=pd.DataFrame(index=pd.Index(model.frame.encoder.genes)),
+        obsm={_keys.MULTIPLES: pd.DataFrame(multiples, index=obs.index, columns=[f"{one:.2f}" for one in LEVELS])},
+        layers=layers,
+        uns=uns,
+    )
+
+
+def _as_cells(whole: AnnData, drawn: NDArray[np.float32]) -> AnnData:
+    """Return sampled counts (conditions, cells, genes) as cells, each with the effect it was drawn from."""
     n = drawn.shape[1]
-    cells = obs.loc[np.repeat(obs.index, n)].copy()
-    cells.index = [f"{name} #{number + 1}" for name in obs.index for number in range(n)]
-    layers = {_keys.DELTA: np.repeat(delta, n, axis=0), _keys.CONTROL_LAYER: np.repeat(control, n, axis=0)}
-    return AnnData(drawn.reshape(-1, drawn.shape[2]), obs=cells, var=var, layers=layers, uns=uns)
+    row = np.repeat(np.arange(whole.n_obs), n)
+    obs = whole.obs.iloc[row].copy()
+    obs.index = [f"{name} #{number + 1}" for name in whole.obs_names for number in range(n)]
+    layers = {name: whole.layers[name][row] for name in (_keys.DELTA, _keys.CONTROL_LAYER)}
+    return AnnData(drawn.reshape(-1, drawn.shape[2]), obs=obs, var=whole.var, layers=layers, uns=dict(whole.uns))

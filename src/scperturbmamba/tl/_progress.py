@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as lightning
@@ -14,23 +15,29 @@ from scperturbmamba._settings import settings
 from scperturbmamba.engine.fit import Training
 
 
-def training_callbacks(epochs: int) -> list[Callback]:
+def training_callbacks(epochs: int, name: str = "network") -> list[Callback]:
     """Return what shows progress here and now; nothing where ``settings.progress`` is False."""
     if not settings.progress:
         return []
-    return [ProgressBar(epochs), *([LiveCurves()] if _in_notebook() else [])]
+    return [ProgressBar(epochs, name), *([LiveCurves()] if _in_notebook() else [])]
+
+
+def named_callbacks(epochs: int) -> Callable[[str], list[Callback]]:
+    """Return what makes the callbacks of each of several networks, by its name."""
+    return lambda name: training_callbacks(epochs, name)
 
 
 class ProgressBar(Callback):
     """One bar over the epochs, with the latest losses."""
 
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
+    def __init__(self, epochs: int, name: str) -> None:
+        self.epochs, self.name = epochs, name
         self.bar: Any = None
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Open the bar."""
-        self.bar = tqdm(total=self.epochs, desc="training", unit="epoch", mininterval=1)
+        total = min(self.epochs, trainer.max_epochs or self.epochs)
+        self.bar = tqdm(total=total, desc=f"training {self.name}", unit="epoch", mininterval=1)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Move the bar."""

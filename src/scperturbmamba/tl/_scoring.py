@@ -13,13 +13,13 @@ from scperturbmamba._judging import ALL_GENES, NO_TARGET
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Condition
 from scperturbmamba.data.kinds import Kinds
-from scperturbmamba.models.base import Model
+from scperturbmamba.models.base import Predicts
 from scperturbmamba.models.part_effects import in_every_context
 from scperturbmamba.tl._metric_table import METRICS, Reference, score_rows
 from scperturbmamba.tl._truth import Truth
 
 
-def predict_rows(model: Model, bundle: Bundle, rows: pd.DataFrame) -> NDArray[np.float32]:
+def predict_rows(model: Predicts, bundle: Bundle, rows: pd.DataFrame) -> NDArray[np.float32]:
     """Predict labels in their contexts, with the kinds that the screen gives them."""
     kinds = Kinds.of(bundle.conditions)
     result = np.zeros((len(rows), len(bundle.genes)), np.float32)

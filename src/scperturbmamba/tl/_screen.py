@@ -18,12 +18,12 @@ from scperturbmamba import _keys
 from scperturbmamba._checks import as_names
 from scperturbmamba._settings import settings
 from scperturbmamba.data.conditions import Condition
-from scperturbmamba.models.checkpoint import network_name
-from scperturbmamba.models.neural import BiMamba
+from scperturbmamba.models.packing import predictor_name
+from scperturbmamba.models.trained import Trained
 from scperturbmamba.tl._effect_file import EffectFile
-from scperturbmamba.tl._report import row_table
 from scperturbmamba.tl._requests import later_features, read_requests, resolve_context
 from scperturbmamba.tl._stored import find_predictor
+from scperturbmamba.tl._support import row_table
 
 
 def screen(
@@ -61,7 +61,7 @@ def screen(
         ``X``
             Predicted effects, changes of log(1 + counts per 10,000), as ``layers["delta"]`` of :func:`predict`.
         ``obs``
-            ``perturbation``, ``context``, ``seen``, ``n_train_cells``, ``support`` as in :func:`predict`; ``network``
+            what :func:`predict` says of each row; ``predictor``
             names the weights that made the row.
         ``varm["control"]``
             Genes × contexts: the control expression that the effects add to.
@@ -85,21 +85,22 @@ def screen(
     >>> spm.pp.normalize(adata)
     >>> spm.pp.split_conditions(adata)
     >>> spm.tl.gene_features(adata, ["sets"], files={"sets": adata.uns["toy"]["gene_sets"]})
-    >>> spm.tl.train_predictor(adata, net={"width": 8, "head_width": 8, "state": 4}, train={"epochs": 2})
+    >>> spm.tl.train_predictor(adata, preset="fast")
     >>> spm.tl.screen(adata, ["TP53", "MYC", "MYC+TP53"]).shape
     (3, 40)
     """
     model, params = find_predictor(adata, predictor, key)
     model.learn_features(later_features(adata, model))
-    labels = list(model.encoder.genes) if perturbations is None else as_names(perturbations)
+    frame = model.frame
+    labels = list(frame.encoder.genes) if perturbations is None else as_names(perturbations)
     conditions = read_requests(adata, labels, model)
     levels = resolve_context(model, context)
 
     rows = [(condition, level) for level in levels for condition in conditions]
-    control = pd.DataFrame(model.control.T, index=list(model.encoder.genes), columns=list(model.contexts))
+    control = pd.DataFrame(frame.control.T, index=list(frame.encoder.genes), columns=list(frame.contexts))
     result = AnnData(
-        obs=row_table(model, rows).assign(network=network_name(model)),
-        var=pd.DataFrame(index=pd.Index(model.encoder.genes)),
+        obs=row_table(model, rows).assign(predictor=predictor_name(model)),
+        var=pd.DataFrame(index=pd.Index(frame.encoder.genes)),
         varm={"control": control},
         uns={_keys.PREDICTOR: {_keys.PARAMS: params}},
     )
@@ -114,7 +115,7 @@ def screen(
 
 
 def _effects(
-    model: BiMamba, conditions: Sequence[Condition], levels: Sequence[int], *, start: int
+    model: Trained, conditions: Sequence[Condition], levels: Sequence[int], *, start: int
 ) -> Iterator[NDArray[np.float32]]:
     """Yield effects a few rows at a time, from a row on."""
     total = len(levels) * len(conditions)
@@ -129,6 +130,6 @@ def _effects(
 
 
 def _fingerprint(obs: pd.DataFrame) -> str:
-    """Return a hash of what decides the rows: the network, and what is asked of it."""
-    words: Any = "|".join([*obs.index, *obs["network"].unique(), *obs["context"].astype(str)])
+    """Return a hash of what decides the rows: the predictor, and what is asked of it."""
+    words: Any = "|".join([*obs.index, *obs["predictor"].unique(), *obs["context"].astype(str)])
     return hashlib.sha256(words.encode()).hexdigest()

@@ -11,8 +11,9 @@ from anndata import AnnData
 from scperturbmamba import _keys
 from scperturbmamba._checks import check_key
 from scperturbmamba._settings import settings
-from scperturbmamba.models.checkpoint import Checkpoint, load_folder, params_of, save_folder, unpack
-from scperturbmamba.models.neural import BiMamba
+from scperturbmamba.models.checkpoint import Checkpoint, load_folder, save_folder
+from scperturbmamba.models.packing import params_of, unpack
+from scperturbmamba.models.trained import Trained
 from scperturbmamba.tl._report import history_table
 
 _DESCRIPTION, _ARRAYS = "description", "arrays"
@@ -51,7 +52,7 @@ def save_predictor(adata: AnnData, folder: str | Path, *, overwrite: bool = Fals
     >>> spm.pp.perturbation_labels(adata, "condition")
     >>> spm.pp.normalize(adata)
     >>> spm.pp.split_conditions(adata)
-    >>> spm.tl.train_predictor(adata, net={"width": 8, "head_width": 8, "state": 4}, train={"epochs": 1})
+    >>> spm.tl.train_predictor(adata, preset="fast")
     >>> folder = tempfile.mkdtemp() + "/predictor"
     >>> spm.tl.save_predictor(adata, folder)
     >>> spm.tl.predict(adata, "TP53", predictor=folder).n_vars
@@ -94,7 +95,7 @@ def load_predictor(adata: AnnData, folder: str | Path, *, key_added: str = _keys
     _check_genes(adata, model, str(folder))
     adata.uns[key_added] = {
         _keys.PARAMS: params_of(checkpoint),
-        "history": history_table(model),
+        "history": history_table([one.history for one in model.speaker.networks]),
         "checkpoint": to_uns(checkpoint),
     }
 
@@ -107,7 +108,7 @@ def _from_uns(stored: Mapping[str, Any]) -> Checkpoint:
     return Checkpoint(str(stored[_DESCRIPTION]), stored[_ARRAYS])
 
 
-def find_predictor(adata: AnnData, predictor: AnnData | str | Path | None, key: str) -> tuple[BiMamba, dict[str, Any]]:
+def find_predictor(adata: AnnData, predictor: AnnData | str | Path | None, key: str) -> tuple[Trained, dict[str, Any]]:
     if isinstance(predictor, (str, Path)):
         checkpoint = load_folder(Path(predictor))
         model, params = unpack(checkpoint), params_of(checkpoint)
@@ -118,15 +119,16 @@ def find_predictor(adata: AnnData, predictor: AnnData | str | Path | None, key: 
         model = unpack(_from_uns(carrier.uns[key]["checkpoint"]))
         _check_genes(adata, model, f"uns[{key!r}]")
         params = dict(carrier.uns[key][_keys.PARAMS])
-    model.device, model.engine = settings.device, settings.engine
+    model.run_on(settings.device, settings.engine)
     return model, params
 
 
-def _check_genes(adata: AnnData, model: BiMamba, where: str) -> None:
-    missing = sorted(set(model.encoder.genes) - set(map(str, adata.var_names)))
+def _check_genes(adata: AnnData, model: Trained, where: str) -> None:
+    genes = model.frame.encoder.genes
+    missing = sorted(set(genes) - set(map(str, adata.var_names)))
     if missing:
         msg = (
-            f"the predictor in {where} was trained on {len(model.encoder.genes)} genes; {len(missing)} of them are not "
+            f"the predictor in {where} was trained on {len(genes)} genes; {len(missing)} of them are not "
             f"in `adata`, such as {missing[:3]}. Bring `adata` to the same gene names, or train again."
         )
         raise ValueError(msg)

@@ -8,21 +8,23 @@ from typing import Any
 from anndata import AnnData
 
 from scperturbmamba import _keys
-from scperturbmamba._checks import as_names, check_in_memory, check_params
+from scperturbmamba._checks import as_names, check_choice, check_in_memory, check_params
 from scperturbmamba._settings import settings
 from scperturbmamba.data.responses import EXPRESSION, read_bundle
 from scperturbmamba.engine.config import NetConfig, TrainConfig, resolve
-from scperturbmamba.models.checkpoint import pack
-from scperturbmamba.models.neural import BiMamba
-from scperturbmamba.tl._progress import training_callbacks
-from scperturbmamba.tl._report import history_table, training_report
+from scperturbmamba.models.packing import pack
+from scperturbmamba.models.trained import Trained
+from scperturbmamba.tl._progress import named_callbacks
+from scperturbmamba.tl._report import history_table, show_report, training_report
 from scperturbmamba.tl._stored import to_uns
+
+_DEFAULT, _FAST = "default", "fast"
 
 
 def train_predictor(
     adata: AnnData,
     *,
-    head: str | None = None,
+    preset: str = _DEFAULT,
     context: str | None = None,
     covariates: Sequence[str] = (),
     net: NetConfig | Mapping[str, Any] | None = None,
@@ -32,28 +34,30 @@ def train_predictor(
     key: str = _keys.SPLIT,
     key_added: str = _keys.PREDICTOR,
 ) -> None:
-    """Train the network to predict the effect of perturbations on every gene.
+    """Train a predictor of the effect of perturbations on every gene, and say whether it beats the mean.
 
-    One condition token and a token per gene pass through bidirectional Mamba-2 layers, once per condition and step.
-    The validation conditions decide which weights are kept; the test conditions are never looked at. Training can be
-    interrupted: the best weights so far are kept.
+    The effect is the sum of three terms: the mean effect; the knowledge core, that is measured effects drawn to the
+    mean as far as they are noise, and for genes never perturbed what their features say; and what a network of one
+    condition token and a token per gene, through bidirectional Mamba-2 layers, learns of what the core leaves over. Core
+    and
+    network pass a gate that opens only as far as they helped on genes left out of everything; what was switched on,
+    and what it is expected to gain, is shown after training. The test conditions are never looked at.
 
     Parameters
     ----------
     adata
         Cells × genes with labels, log-normalised ``X``, a split, and any ``varm["gene_*"]``.
-    head
-        ``"linear"``: a change of the log-normalised mean per gene, squared error. ``"nb"``: a change of the rate and
-        a dispersion per gene, negative-binomial likelihood of raw counts with each cell's size factor. The default is
-        that of ``net``, and linear without one.
+    preset
+        ``"default"``, or ``"fast"`` for the core alone, in seconds.
     context
         Column of ``obs`` (cell line, batch) whose levels have control cells of their own.
     covariates
         Columns of ``obs`` that are averaged per condition and told to the condition token, such as
         ``"total_counts"``, ``"n_genes_by_counts"`` or ``"batch"``. Predictions use the average control cell.
     net
-        The network: a :class:`~scperturbmamba.engine.config.NetConfig` or its fields, such as
-        ``{"mixer": "lstm", "layers": 4}``.
+        The network: a :class:`~scperturbmamba.engine.config.NetConfig` or its fields. ``{"core": None}`` is the network
+        without a core, ``{"head": "nb"}`` a negative binomial of raw counts instead of a change of the log-normalised
+        mean, ``{"mixer": "lstm"}`` another sequence model.
     train
         Training: a :class:`~scperturbmamba.engine.config.TrainConfig` or its fields, such as ``{"epochs": 50}``.
     response
@@ -69,9 +73,10 @@ def train_predictor(
     Returns
     -------
     None
-        Writes ``uns[key_added]``: ``params``; ``history``, a table of a row per validation (``epoch``, ``step``,
-        ``train_loss``, ``val_loss``, ``train_r2``, ``val_r2``, ``lr``, ``seconds``), where R² is against the training
-        mean of each gene; ``report``; ``checkpoint``, all that :func:`predict` needs.
+        Writes ``uns[key_added]``: ``params``; ``history``, a table of a row per network and validation (``network``,
+        ``epoch``, ``step``, ``train_loss``, ``val_loss``, ``train_r2``, ``val_r2``, ``lr``, ``seconds``), where R² is
+        against the training mean of each gene; ``report``, with ``words``, the errors of the validation conditions
+        beside those of the baselines, and how alike the predictions are; ``checkpoint``, what :func:`predict` needs.
 
     Raises
     ------
@@ -81,6 +86,11 @@ def train_predictor(
         A setting is out of range, ``X`` is not log-normalised, or there are no control cells.
     RuntimeError
         The loss became NaN; the message names the batch and the remedy.
+
+    Notes
+    -----
+    The default head is linear: the core, its gate and its intervals speak of log-normalised means. With the counts head
+    they act on the log of the mean count, and the dispersion is the network's.
 
     References
     ----------
@@ -93,12 +103,14 @@ def train_predictor(
     >>> spm.pp.perturbation_labels(adata, "condition")
     >>> spm.pp.normalize(adata)
     >>> spm.pp.split_conditions(adata)
-    >>> spm.tl.train_predictor(adata, net={"width": 8, "head_width": 8, "state": 4}, train={"epochs": 2})
-    >>> list(adata.uns["predictor"]["history"].columns[:3])
-    ['epoch', 'step', 'train_loss']
+    >>> spm.settings.progress = False
+    >>> spm.tl.train_predictor(adata, preset="fast")
+    >>> adata.uns["predictor"]["report"]["words"][0][:16]
+    'acts as the mean'
     """
     check_in_memory(adata, function="spm.tl.train_predictor")
-    network = _with_head(net, head)
+    check_choice(preset, (_DEFAULT, _FAST), "preset")
+    network = resolve(NetConfig, net, "net")
     training = resolve(TrainConfig, train, "train")
 
     bundle = read_bundle(
@@ -111,11 +123,20 @@ def train_predictor(
         with_cells=network.head == "nb",
     )
     random_state = int(random_state)
-    model = BiMamba(network, training, random_state=random_state, device=settings.device, engine=settings.engine)
-    model.fit(bundle, callbacks=training_callbacks(training.epochs))
-
+    model = Trained.of(
+        bundle,
+        network,
+        training,
+        with_network=preset == _DEFAULT,
+        random_state=random_state,
+        device=settings.device,
+        engine=settings.engine,
+        callbacks=named_callbacks(training.epochs),
+    )
     params: dict[str, Any] = {
+        "preset": preset,
         "head": network.head,
+        "core": network.core,
         "context": context,
         "response": response,
         "covariates": as_names(covariates),
@@ -123,18 +144,13 @@ def train_predictor(
         "train": training.model_dump_json(),
         "random_state": random_state,
         "split": key,
-        "features": sorted(model.encoder.provenance),
+        "features": sorted(model.frame.encoder.provenance),
     }
+    report = training_report(model, bundle)
     adata.uns[key_added] = {
         _keys.PARAMS: check_params(params),
-        "history": history_table(model),
-        "report": training_report(model, bundle),
+        "history": history_table([one.history for one in model.speaker.networks]),
+        "report": report,
         "checkpoint": to_uns(pack(model, params)),
     }
-
-
-def _with_head(net: NetConfig | Mapping[str, Any] | None, head: str | None) -> NetConfig:
-    if head is None:
-        return resolve(NetConfig, net, "net")
-    given = net.model_dump() if isinstance(net, NetConfig) else dict(net or {})
-    return resolve(NetConfig, {**given, "head": head}, "net")
+    show_report(report)

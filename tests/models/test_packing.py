@@ -10,26 +10,28 @@ import torch
 from scperturbmamba.data.conditions import Condition
 from scperturbmamba.engine.config import NetConfig, TrainConfig
 from scperturbmamba.models import checkpoint as checkpoint_module
-from scperturbmamba.models.checkpoint import SCHEMA, Checkpoint, load_folder, pack, save_folder, unpack
-from scperturbmamba.models.neural import BiMamba
+from scperturbmamba.models.checkpoint import Checkpoint, load_folder, save_folder
+from scperturbmamba.models.packing import SCHEMA, pack, unpack
+from scperturbmamba.models.trained import Trained
 
 torch.set_num_threads(1)
 
 LABELS = ("G00", "G00+G04", "OUT2", "NOWHERE", "control")
-KINDS = [("mamba2", "linear"), ("lstm", "linear"), ("mamba2", "nb")]
+KINDS = [("mamba2", "linear", None), ("lstm", "linear", None), ("mamba2", "nb", None), ("mlp", "nb", "knowledge")]
 
 
 def asked():
     return [Condition.parse(label).with_kind("CRISPRi") for label in LABELS]
 
 
-def fitted(make_bundle, mixer="mamba2", head="linear"):
-    net = NetConfig(width=8, head_width=8, state=4, mixer=mixer, head=head, layers=2, static_layers=1)
-    training = TrainConfig(epochs=2, every_n_epochs=1)
-    return BiMamba(net, training, random_state=4, device="cpu").fit(make_bundle(cells=head == "nb", covariates=True))
+def fitted(make_bundle, mixer="mamba2", head="linear", core=None):
+    net = NetConfig(core=core, width=8, head_width=8, state=4, mixer=mixer, head=head, layers=2, static_layers=1)
+    training = TrainConfig(epochs=2, every_n_epochs=1, seeds=2, folds=2)
+    data = make_bundle(cells=head == "nb", covariates=True)
+    return Trained.of(data, net, training, random_state=4, device="cpu")
 
 
-@pytest.fixture(params=KINDS, ids="-".join)
+@pytest.fixture(params=KINDS, ids=str)
 def model(make_bundle, request):
     return fitted(make_bundle, *request.param)
 
@@ -53,8 +55,10 @@ def test_a_model_comes_back_bit_by_bit(model):
     for context in (0, 1):
         assert np.array_equal(back.predict(asked(), context=context), model.predict(asked(), context=context))
     assert_same(pack(back), packed)
-    assert back.seen == model.seen and back.history == model.history
-    assert (back.net, back.training, back.random_state) == (model.net, model.training, model.random_state)
+    assert back.frame.seen == model.frame.seen and back.speaker.words() == model.speaker.words()
+    for one, other in zip(back.speaker.networks, model.speaker.networks, strict=True):
+        assert one.history == other.history
+        assert (one.net, one.training, one.random_state) == (other.net, other.training, other.random_state)
 
 
 def test_a_model_comes_back_from_a_folder_bit_by_bit(model, tmp_path):
@@ -63,7 +67,7 @@ def test_a_model_comes_back_from_a_folder_bit_by_bit(model, tmp_path):
     loaded = load_folder(tmp_path / "deep" / "er")
     assert_same(loaded, packed)
     assert np.array_equal(unpack(loaded).predict(asked()), model.predict(asked()))
-    if model.net.head == "nb":
+    if model.frame.count_model is not None:
         assert np.array_equal(unpack(loaded).sample(asked(), 5), model.sample(asked(), 5))
 
 
@@ -73,9 +77,12 @@ def test_the_description_says_what_made_the_model(packed):
     assert set(found["versions"]) == {"scperturbmamba", "torch", "lightning", "anndata", "numpy"}
     assert found["provenance"] == {"identity": "hash-i", "pathway": "hash-p", "position": "hash-o"}
     assert found["encoder"]["genes"] == [f"G{number:02d}" for number in range(12)]
-    assert found["contexts"] == ["A", "B"] and found["covariates"] == ["depth"] and found["random_state"] == 4
-    assert found["net"]["width"] == 8 and found["train"]["epochs"] == 2
-    assert found["history"]["rows"][-1]["epoch"] == 2
+    assert (
+        found["contexts"] == ["A", "B"] and found["covariates"] == ["depth"] and found["speaker"]["kind"] == "network"
+    )
+    network = found["speaker"]["network"]
+    assert network["net"]["width"] == 8 and network["train"]["epochs"] == 2 and network["random_state"] == 4
+    assert network["history"]["rows"][-1]["epoch"] == 2
 
 
 def test_a_folder_holds_json_and_safetensors_and_nothing_else(packed, tmp_path, monkeypatch):
@@ -105,10 +112,10 @@ def test_a_newer_schema_is_refused_with_the_remedy(packed):
         unpack(replace(packed, description=json.dumps(newer)))
 
 
-@pytest.mark.parametrize("name", ["net.head.out.weight", "encoder.order", "model.control"])
+@pytest.mark.parametrize("name", ["speaker.net.head.out.weight", "encoder.order", "frame.control"])
 def test_a_checkpoint_that_lacks_arrays_is_refused_by_name(packed, name):
     arrays = {key: value for key, value in packed.arrays.items() if key != name}
-    with pytest.raises(ValueError, match=name.removeprefix("net.")):
+    with pytest.raises(ValueError, match=name.removeprefix("speaker.net.")):
         unpack(Checkpoint(packed.description, arrays))
 
 

@@ -1,0 +1,270 @@
+"""The inverse task on public data: every model, what is masked and what is held out, whatever the numbers say.
+
+``python benchmarks/inverse.py [--quick] [--json FILE] [--page FILE]``. The files lie in ``$SPM_DATA`` (default:
+``../shared`` beside the project). Every setting is a default of the package; nothing was chosen on what is held out.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+from _measure import TOLD, Row, machine, options, report
+from anndata import AnnData
+
+import scperturbmamba as spm
+
+FOLDER = Path(os.environ.get("SPM_DATA", Path(__file__).parents[2] / "shared"))
+DATA, KNOWLEDGE = FOLDER / "data", FOLDER / "knowledge"
+SIMPLE = ["dictionary", "centroid", "logistic", "discriminant", "knn", "nonnegative"]
+NETWORKS = ["mlp", "attention", "multihead", "cross_attention", "graph_attention", "bimamba"]
+REFERENCE = ("dictionary", "centroid")  # the simple models that every other is compared with
+DETECTABLE = ("STAT1", "IFNGR1", "IFNGR2", "JAK2", "SMAD4", "IRF1", "STAT2", "CUL3", "BRD4")  # see MEASURED.md, B2
+MODULE = {"IFNGR1", "IFNGR2", "JAK2", "STAT1"}
+PROMOTERS = ("CCNE2", "CPQ", "DSCC1", "FAM83A", "LRRCC1", "OXR1", "PHF20L1", "RIPK2", "STK3", "UBR5")
+SHOWN = ["top1", "top5", "top10", "mrr", "f1_micro", "f1_macro", "calibration_error"]
+
+
+def norman() -> AnnData:
+    """K562, CRISPRa: 18 singles and 15 doubles, five of them of two of the singles."""
+    adata = anndata.read_h5ad(DATA / "norman2019_k562_crispra.h5ad")
+    spm.pp.perturbation_labels(adata, "perturbation")
+    spm.pp.qc_perturbseq(adata)
+    spm.pp.normalize(adata, library_size="ncounts")
+    return adata[:, np.asarray(adata.layers["counts"].sum(0)).ravel() > 0].copy()
+
+
+def papalexi() -> AnnData:
+    """THP-1, CRISPR knock-out: 25 genes in three replicates."""
+    adata = anndata.read_h5ad(DATA / "papalexi2021_thp1_crisprko.h5ad")
+    spm.pp.perturbation_labels(adata, "target")
+    spm.pp.normalize(adata)
+    return adata
+
+
+def schraivogel() -> AnnData:
+    """K562, CRISPRi: ten promoters of genes that are measured, four guides each."""
+    adata = anndata.read_h5ad(DATA / "schraivogel2020_tapseq_k562_guides.h5ad")
+    spm.pp.assign_guides(adata, r"^CROPseq_dCas9_DS_(non-targeting|[^_-]+)")
+    one = (adata.obs["n_guides"] == 1).to_numpy()
+    adata = adata[one & adata.obs["guide_target"].isin(["control", *PROMOTERS]).to_numpy()].copy()
+    spm.pp.perturbation_labels(adata, "guide_target")
+    spm.pp.normalize(adata)
+    return adata
+
+
+def toy() -> AnnData:
+    """The toy world, whose posterior has something to be right about."""
+    adata = spm.datasets.toy(cells_per_condition=100, n_control=600)
+    spm.pp.perturbation_labels(adata, "condition")
+    spm.pp.normalize(adata)
+    return adata
+
+
+def describe(adata: AnnData) -> None:
+    """Tell the networks where the genes lie and which belong together."""
+    files = {
+        "position": KNOWLEDGE / "grch38_protein_coding_genes.csv.gz",
+        "string": KNOWLEDGE / "string_v12_high_confidence.csv.gz",
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        spm.tl.gene_features(adata, ["identity", *files], files=files)
+
+
+def judge(adata: AnnData, models: Sequence[str], *, hold_out: str, batch: str | None) -> None:
+    """Judge the simple models with and without the target genes, the networks without."""
+    spm.tl.evaluate_inverse(adata, [one for one in models if one in SIMPLE], hold_out=hold_out, batch=batch)
+    networks = [one for one in models if one in NETWORKS]
+    if networks:
+        options = {"hold_out": hold_out, "batch": batch, "masks": ["targets"], "key_added": "networks"}
+        spm.tl.evaluate_inverse(adata, networks, **options)
+        for name in ("scores", "summary", "answers"):
+            both = [adata.uns[key][name] for key in ("inverse_evaluation", "networks")]
+            adata.uns["inverse_evaluation"][name] = pd.concat(both, ignore_index=True)
+
+
+def value(
+    adata: AnnData, model: str, metric: str, size: str, *, mask: str = "targets", seen: str = "single"
+) -> pd.Series:
+    """Return one row of the summary."""
+    table = adata.uns["inverse_evaluation"]["summary"]
+    chosen = (table["model"] == model) & (table["metric"] == metric) & (table["size"] == size)
+    return table[chosen & (table["mask"] == mask) & (table["seen"] == seen)].iloc[0]
+
+
+def told(row: pd.Series) -> str:
+    """Return a number with its interval, chance and candidates."""
+    chance = "" if np.isnan(row["chance"]) else f", chance {row['chance']:.3f}"
+    candidates = f", {int(row['n_candidates'])} candidates, {int(row['n_conditions'])} conditions"
+    return f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f}){chance}{candidates}"
+
+
+def norman_rows(adata: AnnData, models: Sequence[str]) -> list[Row]:
+    rows = []
+    for mask, words in (("none", "all genes shown"), ("targets", "targets masked")):
+        for size in ("50", "all"):
+            for metric, target in (("top5", 0.90), ("mrr", 0.60)):
+                row = value(adata, "dictionary", metric, size, mask=mask, seen="both")
+                name = f"norman: {metric} of known pairs, {size} cells, {words}, dictionary"
+                rows.append(Row(name, f"≥ {target:.2f}", told(row), row["value"] >= target))
+    return rows
+
+
+def papalexi_rows(adata: AnnData, models: Sequence[str]) -> list[Row]:
+    rows = []
+    for model in models:
+        row = value(adata, model, "top1", "all")
+        claim = model in REFERENCE
+        name = f"papalexi: top-1, held-out replicate, targets masked, all cells, {model}"
+        rows.append(Row(name, "≥ 0.30" if claim else TOLD, told(row), row["value"] >= 0.30 if claim else None))
+    for model in REFERENCE:
+        table = condition_scores(adata, model, "top1", "all")
+        strong = table[table.index.isin(DETECTABLE)]
+        found = f"{strong.mean():.3f}, {len(strong)} targets; the others {table.drop(strong.index).mean():.3f}"
+        rows.append(Row(f"papalexi: top-1 of the detectable targets, {model}", "≥ 0.70", found, strong.mean() >= 0.70))
+        share = module_share(adata, model)
+        name = f"papalexi: the same, IFNGR1, IFNGR2, JAK2 and STAT1 taken as one, {model}"
+        rows.append(Row(name, "≥ 0.95", f"{share:.3f}", share >= 0.95))
+        called = condition_scores(adata, model, "called_control", "all")
+        weak, strong = called[~called.index.isin(DETECTABLE)].drop("control"), called[called.index.isin(DETECTABLE)]
+        found = f"{(weak > 0.5).sum()} of {len(weak)}; of the detectable {(strong > 0.5).sum()} of {len(strong)}"
+        name = f"papalexi: weak targets answered as indistinguishable from control, {model}"
+        rows.append(Row(name, "most", found, (weak > 0.5).mean() > 0.5))
+    return rows
+
+
+def condition_scores(adata: AnnData, model: str, metric: str, size: str) -> pd.Series:
+    """Return the mean over folds per condition, targets masked."""
+    table = adata.uns["inverse_evaluation"]["scores"]
+    chosen = (table["model"] == model) & (table["metric"] == metric) & (table["size"] == size)
+    return table[chosen & (table["mask"] == "targets")].groupby("condition")["value"].mean()
+
+
+def module_share(adata: AnnData, model: str) -> float:
+    """Return how often the best-ranked candidate of a detectable target is itself, or another of its module."""
+    table = adata.uns["inverse_evaluation"]["answers"]
+    chosen = (table["model"] == model) & (table["mask"] == "targets") & (table["size"] == "all")
+    some = table[chosen & table["condition"].isin(DETECTABLE)]
+    right = (some["condition"] == some["first"]) | (some["condition"].isin(MODULE) & some["first"].isin(MODULE))
+    return float(some.loc[right, "n_units"].sum() / some["n_units"].sum())
+
+
+def schraivogel_rows(adata: AnnData, models: Sequence[str]) -> list[Row]:
+    rows = []
+    for model in models:
+        masked = value(adata, model, "top1", "all")
+        found = told(masked)
+        if model in SIMPLE:
+            found += f"; targets shown {value(adata, model, 'top1', 'all', mask='none')['value']:.3f}"
+        name = f"schraivogel: top-1, held-out guides, targets masked (leak test), {model}"
+        rows.append(Row(name, "< 0.35", found, masked["value"] < 0.35))
+    return rows
+
+
+def calibration_rows(adata: AnnData, models: Sequence[str], world: str) -> list[Row]:
+    rows = []
+    for model in models:
+        row = value(adata, model, "calibration_error", "every")
+        claim = world == "toy" and model == "dictionary"
+        name = f"{world}: calibration error over profiles of every size, {model}"
+        rows.append(Row(name, "≤ 0.05" if claim else TOLD, told(row), row["value"] <= 0.05 if claim else None))
+    return rows
+
+
+def verdict_rows(adata: AnnData, models: Sequence[str], world: str, *, seen: str) -> list[Row]:
+    """Compare each network with the two simple models, paired over conditions: MRR of profiles of 50 cells, masked."""
+    table = adata.uns["inverse_evaluation"]["scores"]
+    chosen = (
+        (table["metric"] == "mrr") & (table["size"] == "50") & (table["mask"] == "targets") & (table["seen"] == seen)
+    )
+    each = table[chosen].groupby(["condition", "model"])["value"].mean().unstack("model")
+    rows = []
+    for model in (one for one in models if one in NETWORKS):
+        words = []
+        for simple in REFERENCE:
+            gain, low, high = spm.metrics.paired_bootstrap(each[model] - each[simple])
+            verdict = "beats" if low > 0 else "loses to" if high < 0 else "cannot be told from"
+            words.append(f"{verdict} the {simple} ({gain:+.3f}, {low:+.3f} to {high:+.3f})")
+        rows.append(Row(f"{world}: MRR of {model}, 50 cells, targets masked", TOLD, "; ".join(words), None))
+    return rows
+
+
+def part(title: str, adata: AnnData, *, seen: str) -> str:
+    """Return a part of the page: every model, by number of cells, masked and not."""
+    summary = adata.uns["inverse_evaluation"]["summary"]
+    parts = [f"## {title}"]
+    for mask, words in (("targets", "Targets masked"), ("none", "Targets shown")):
+        some = summary[(summary["mask"] == mask) & (summary["seen"] == seen) & summary["metric"].isin(SHOWN)]
+        if not len(some):
+            continue
+        wide = some.pivot_table(index=["size", "model"], columns="metric", values="value", sort=False)
+        wide = wide.reindex(columns=[name for name in SHOWN if name in wide])
+        chance = some.groupby("metric")["chance"].mean().reindex(wide.columns)
+        wide.loc[("", "chance"), :] = chance
+        head = "| cells | model | " + " | ".join(wide.columns) + " |\n|---|---|" + "---:|" * wide.shape[1]
+        lines = [
+            f"| {size} | {model} | " + " | ".join("" if np.isnan(one) else f"{one:.3f}" for one in row) + " |"
+            for (size, model), row in zip(wide.index, wide.to_numpy(float))
+        ]
+        parts += [f"{words}:", "\n".join([head, *lines])]
+    return "\n\n".join(parts)
+
+
+CLAIMS = {
+    "norman": norman_rows,
+    "papalexi": papalexi_rows,
+    "schraivogel": schraivogel_rows,
+    "toy": lambda adata, models: [],
+}
+
+
+def main() -> None:
+    """Run every screen, print, and write what was asked for."""
+    given = options(__doc__, quick="simple models")
+    if not DATA.is_dir():
+        print(f"skipped: no data at {FOLDER}; set SPM_DATA to the folder that holds data/ and knowledge/")
+        return
+    spm.settings.progress = False
+    models = SIMPLE if given.quick else [*SIMPLE, *NETWORKS]
+    rows, parts = [], []
+    screens = {
+        "norman": (norman(), "doubles", None, "both", "Norman 2019: trained on singles, 153 candidate pairs"),
+        "papalexi": (papalexi(), "bio_rep", "bio_rep", "single", "Papalexi 2021: a replicate held out, 25 candidates"),
+        "schraivogel": (
+            schraivogel(),
+            "guide_identity",
+            None,
+            "single",
+            "Schraivogel 2020: guides held out, the leak test",
+        ),
+        "toy": (toy(), "batch", "batch", "single", "The toy world: a batch held out, 60 candidates"),
+    }
+    for name, (adata, hold_out, batch, seen, title) in screens.items():
+        if name != "toy" and not given.quick:
+            describe(adata)
+        own = SIMPLE if name == "toy" else models
+        judge(adata, own, hold_out=hold_out, batch=batch)
+        found = CLAIMS[name](adata, own)
+        found += calibration_rows(adata, own, name) if seen == "single" else []
+        found += verdict_rows(adata, own, name, seen=seen)
+        for row in found:
+            print(row, flush=True)
+        rows += found
+        parts.append(part(title, adata, seen=seen))
+    page, given.page = given.page, None
+    report(rows, given, title="The inverse task")
+    if page:
+        said = {True: "holds", False: "**missed**", None: ""}
+        lines = [f"| {row.name} | {row.target} | {row.measured} | {said[row.holds]} |" for row in rows]
+        claims = "\n".join(["| claim | target | measured | |", "|---|---|---|---|", *lines])
+        page.write_text("\n\n".join([machine(), "## Claims", claims, *parts]) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Networks of the inverse task: from the expression of genes to the perturbed ones."""

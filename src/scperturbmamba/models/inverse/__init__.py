@@ -1,0 +1,1 @@
+"""Models of the inverse task: from a transcriptome to the perturbation behind it."""
