@@ -45,8 +45,8 @@ FOLDS, DRAWS = 5, 200
 STORY = (
     "Area under the curve per readout gene over held-out perturbations, averaged over the genes with both labels, and "
     "its standard error over perturbations (bootstrap, 200 draws; it holds no noise of training). A model that says "
-    "the same of every perturbation has exactly 0.5. Features are STRING, the Gene Ontology and Reactome. Settings were "
-    "chosen in folds over the training perturbations."
+    "the same of every perturbation has exactly 0.5. Features are STRING, the Gene Ontology and Reactome. Settings "
+    "were chosen in folds over the training perturbations."
 )
 TRANSFER_STORY = (
     "The features also hold the other line: most of the held-out perturbations were measured there. This answers "

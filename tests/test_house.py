@@ -220,14 +220,15 @@ def test_every_slot_name_is_written_once():
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> dict[str, Any]:
     """Return a screen after every writer, predictions, profiles, and the names of the writers that ran."""
-    adata = spm.datasets.toy(n_genes=30, n_singles=8, n_doubles=2, cells_per_condition=25, n_control=90)
+    adata = spm.datasets.toy(n_genes=30, n_singles=16, n_doubles=2, cells_per_condition=20, n_control=90)
     ran: list[str] = []
 
     def write(name: str, *args: Any, **options: Any) -> None:
         assert PUBLIC[name](*args, **options) is None
         ran.append(name)
 
-    net, train = {"width": 8, "head_width": 8, "state": 4, "layers": 1}, {"epochs": 1}
+    net = {"head": "nb", "width": 8, "head_width": 8, "state": 4, "layers": 1}
+    train = {"epochs": 1}
     files = {"position": adata.uns["toy"]["outside"], "sets": adata.uns["toy"]["gene_sets"]}
     folder = tmp_path_factory.mktemp("predictor") / "folder"
     write("pp.assign_guides", adata, r"^(.+)_g\d+$")

@@ -42,6 +42,9 @@ WHOLE = {
     "mmd": (lambda a, b, genes: metrics.mmd(a, b), 0),
     "calibration_error": (lambda a, b, genes: metrics.calibration_error(a, b, 1 + WEIGHTS[genes]), None),
 }
+OF_ANSWERS = {  # right or wrong, no effects: tests/metrics/test_ranking.py
+    "at_least_one", "f1", "f1_per_candidate", "hit_at_k", "ndcg_at_k", "recall_at_k", "reciprocal_rank",
+}  # fmt: skip
 INFINITE_COUNTS = {"de_overlap", "de_precision", "coverage"}  # an infinite change or end has a meaning
 BY_ROW = {**ALONE, **AMONG}
 ALL = {**BY_ROW, **WHOLE}
@@ -51,6 +54,7 @@ def test_every_metric_of_two_sides_is_under_the_laws():
     others = {
         "auc", "auc_per_gene", "mean_auc_per_gene", "effect_weights", "expected_calibration_error", "highest_genes",
         "interval_coverage", "on_top_genes", "paired_bootstrap", "scaled", "top_genes",
+        *OF_ANSWERS,
     }  # fmt: skip
     assert {name for name in metrics.__all__ if not any(law.startswith(name) for law in ALL)} == others
 

@@ -280,6 +280,15 @@ def test_what_was_seen_of_a_double_is_told(trained):
         spm.tl.evaluate_inverse(world(n_doubles=0), "centroid", hold_out="doubles")
 
 
+def test_a_condition_of_three_genes_is_neither_trained_on_nor_asked_for_as_a_pair(trained):
+    labels = trained.obs["perturbation"].astype(object)
+    double = next(one for one in labels_of(trained) if "+" in one)
+    three = "+".join(sorted({*double.split("+"), *singles_of(trained)[:3]})[:3])
+    trained.obs["perturbation"] = pd.Categorical(labels.where(labels != double, three))
+    spm.tl.evaluate_inverse(trained, "centroid", hold_out="doubles", cells=["all"], masks=["targets"])
+    assert three not in set(trained.uns["inverse_evaluation"]["scores"]["condition"])
+
+
 # ---------------------------------------------------------------- library, signature, search, cycle
 
 
@@ -304,6 +313,17 @@ def test_a_perturbation_that_was_never_made_is_found_through_a_library(trained):
     spm.tl.train_inverse(screen, model="logistic", key=None)
     with pytest.raises(TypeError, match="compares effects"):
         spm.tl.rank_perturbations(own, inverse=screen, library=measured(trained, [left_out]))
+
+
+def test_a_library_of_names_is_asked_of_the_predictor(trained):
+    spm.pp.split_conditions(trained)
+    spm.tl.train_predictor(trained, preset="fast")
+    new = next(name for name in trained.var_names if name not in singles_of(trained))
+    known = singles_of(trained)[0]
+    with pytest.warns(UserWarning, match=new):  # nothing is known of it, so that it acts as the mean
+        spm.tl.rank_perturbations(trained, groupby="perturbation", library=[new, known])
+    columns = list(trained.obsm["perturbation_scores"].columns)
+    assert columns == ["control", *singles_of(trained), new]
 
 
 def test_a_library_tells_nothing_of_the_target_itself(trained):

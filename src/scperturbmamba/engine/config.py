@@ -142,7 +142,7 @@ class TrainConfig(Config):
     patience: int = Field(6, ge=1)
     every_n_epochs: int = Field(5, ge=1)
     seeds: int = Field(3, ge=1)
-    folds: int = Field(5, ge=2)
+    folds: int = Field(3, ge=2)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     devices: int = Field(1, ge=1)
     folder: str | None = None

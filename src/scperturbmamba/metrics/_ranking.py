@@ -195,15 +195,16 @@ def _places(truth: ArrayLike, scores: ArrayLike) -> _Places:
 def _over_right(truth: ArrayLike, scores: ArrayLike, worth: NDArray[np.float64]) -> Rows:
     """Return the sum over the right candidates of what their rank is worth, expected over the order of equals."""
     better, equal, right = _places(truth, scores)
-    total = np.concatenate([[0.0], np.cumsum(worth)])
+    total = np.concatenate([[0.0], np.cumsum(worth, dtype=np.float64)])
     return np.where(right, (total[better + equal] - total[better]) / equal, 0).sum(1)
 
 
 def _over_first(truth: ArrayLike, scores: ArrayLike, worth: NDArray) -> Rows:
     """Return what the rank of the first right candidate is worth, expected over the order of equals."""
     better, equal, right = _places(truth, scores)
-    result = np.full(len(right), np.nan)
-    for row in np.flatnonzero(right.any(1)):
+    several = right.sum(1) > 1
+    result = np.where(right.any(1), _over_right(truth, scores, worth), np.nan)  # with one right candidate they agree
+    for row in np.flatnonzero(several):
         first = np.flatnonzero(right[row])[better[row][right[row]].argmin()]
         start, tied = better[row, first], equal[row, first]
         same = int((right[row] & (better[row] == start)).sum())

@@ -13,7 +13,7 @@ from scperturbmamba.pl._style import ACCENT, INK, MUTED, WARN, dress, legend, no
 
 
 def loss_curves(adata: AnnData, *, key: str = _keys.PREDICTOR, figsize: tuple[float, float] = (7.2, 2.8)) -> list[Axes]:
-    """Draw loss and R² over the epochs of a training, and the epoch whose weights were kept.
+    """Draw loss and R² over the epochs of a training, a line per network, and the epoch whose weights were kept.
 
     Parameters
     ----------
@@ -27,7 +27,8 @@ def loss_curves(adata: AnnData, *, key: str = _keys.PREDICTOR, figsize: tuple[fl
     Returns
     -------
     list of two Axes
-        Loss; R² against the training mean of each gene (0: as good as the mean).
+        Loss; R² against the training mean of each gene (0: as good as the mean). With a core, R² is that of core and
+        network together on training genes that the core had not seen. Empty where no network was trained.
 
     Raises
     ------
@@ -56,12 +57,15 @@ def draw_history(
 ) -> list[Axes]:
     """Draw a history table: loss at the left, R² at the right."""
     axes = list(panels(1, 2, width=figsize[0], height=figsize[1]).flat)
+    runs = [one for _, one in history.groupby("network")] if "network" in history else [history]
     for ax, metric in zip(axes, ("loss", "r2")):
         for side, colour in (("train", MUTED), ("val", ACCENT)):
-            column = f"{side}_{metric}"
-            if column in history:
-                name = "training" if side == "train" else "validation"
-                ax.plot(history["epoch"], history[column], color=colour, lw=1.6, marker=".", ms=3.5, label=name)
+            name = "training" if side == "train" else "validation"
+            for number, run in enumerate(runs):
+                if f"{side}_{metric}" in run:
+                    shown = name if number == 0 else None
+                    values = run[f"{side}_{metric}"]
+                    ax.plot(run["epoch"], values, color=colour, lw=1.6, marker=".", ms=3.5, label=shown)
         if best_epoch is not None and best_epoch > 0:
             ax.axvline(best_epoch, color=WARN, lw=0.8, ls=":", zorder=0)
     if best_epoch is not None and best_epoch > 0:

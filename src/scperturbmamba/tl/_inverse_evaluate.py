@@ -21,6 +21,7 @@ from scperturbmamba.data.hidden_genes import expression_without
 from scperturbmamba.data.inverse_data import View, align, batch_codes
 from scperturbmamba.data.units import ALL, Size, Units, draw_units, split_halves
 from scperturbmamba.data.words import words_of
+from scperturbmamba.models.inverse.pairs import MOST_PARTS
 from scperturbmamba.tl._inverse_fit import MASKS, Fitted, fit_inverse, view_of
 from scperturbmamba.tl._inverse_judged import Judged, judge_doubles, judge_singles
 from scperturbmamba.tl._inverse_models import SIMPLE, check_model
@@ -190,7 +191,9 @@ def held_out_units(
     elif view.batch is not None:
         x = _aligned_to_training(adata, view, fold, x, batch, fitted)
     known = {Condition((part,)).label for part in fitted.inverse.candidates} | {_keys.CONTROL}
-    asked = sorted({one for one in labels if one and (fold.name == DOUBLES or one in known)})
+    if fold.name == DOUBLES:
+        known = {one for one in labels if len(Condition.parse(one).parts) == MOST_PARTS}
+    asked = sorted(known & set(labels))
     group = pd.Index(asked).get_indexer(labels).astype(np.int64)
     return draw_units(x, group, cells, most=_MOST, rng=rng, repeats=_REPEATS), [Condition.parse(one) for one in asked]
 
@@ -208,14 +211,21 @@ def _aligned_to_training(
 
 
 def _joined(some: list[Judged]) -> Judged:
-    """Return the units of all folds as one; folds whose candidates differ keep those of the largest."""
-    width = max(one.truth.shape[1] for one in some)
-    parts = [one for one in some if one.truth.shape[1] == width]
+    """Return the units of all folds as one, over the candidates of all."""
+    names = sorted({name for one in some for name in one.candidates})
+
+    def widened(table: NDArray[np.bool_], one: Judged) -> NDArray[np.bool_]:
+        wide = np.zeros((len(table), len(names)), dtype=bool)
+        wide[:, pd.Index(names).get_indexer(list(one.candidates))] = table
+        return wide
+
     return replace(
-        parts[0],
-        rows=pd.concat([one.rows for one in parts], ignore_index=True),
-        truth=np.concatenate([one.truth for one in parts]),
-        called=np.concatenate([one.called for one in parts]),
+        some[0],
+        rows=pd.concat([one.rows for one in some], ignore_index=True),
+        truth=np.concatenate([widened(one.truth, one) for one in some]),
+        called=np.concatenate([widened(one.called, one) for one in some]),
+        candidates=tuple(names),
+        n_candidates=max(one.n_candidates for one in some),
     )
 
 

@@ -48,6 +48,8 @@ class Judged:
         (units,) per metric: the score, and that of scores that are all the same.
     truth, called
         (units × candidates): which candidates were perturbed, and which are called by their thresholds.
+    candidates
+        Their labels.
     n_candidates
         Answers that were ranked.
     """
@@ -57,6 +59,7 @@ class Judged:
     chance: dict[str, Rows]
     truth: NDArray[np.bool_]
     called: NDArray[np.bool_]
+    candidates: tuple[str, ...]
     n_candidates: int
 
 
@@ -79,7 +82,7 @@ def judge_singles(trained: Inverse, units: Units, conditions: Sequence[Condition
     values = {name: function(truth, ranked) for name, function in {**_RANKED, **_MORE}.items()}
     chance = {name: function(truth, np.zeros_like(ranked)) for name, function in {**_RANKED, **_MORE}.items()}
     called = marginal(probability, sets, n) >= trained.posterior.thresholds
-    return Judged(rows, values, chance, truth, called, n)
+    return Judged(rows, values, chance, truth, called, _names(trained), n)
 
 
 def judge_doubles(trained: Inverse, units: Units, conditions: Sequence[Condition], sizes: Sequence[str]) -> Judged:
@@ -111,13 +114,17 @@ def judge_doubles(trained: Inverse, units: Units, conditions: Sequence[Condition
     values["at_least_one"] = metrics.at_least_one(truth, named)
     chance["at_least_one"] = np.where(truth.any(1), _chance_of_one(truth.sum(1), n), np.nan)
     called = parts_score >= trained.posterior.thresholds
-    return Judged(rows, values, chance, truth, called, len(sets))
+    return Judged(rows, values, chance, truth, called, _names(trained), len(sets))
 
 
 def _chance_of_one(n_right: NDArray[np.int64], n: int) -> Rows:
     """Return how often a pair drawn at random holds at least one of the right candidates."""
     left = n - n_right
     return np.asarray(1 - left * (left - 1) / (n * (n - 1)), dtype=np.float64)
+
+
+def _names(trained: Inverse) -> tuple[str, ...]:
+    return tuple(part.label for part in trained.candidates)
 
 
 def _truth(trained: Inverse, units: Units, conditions: Sequence[Condition]) -> NDArray[np.bool_]:
