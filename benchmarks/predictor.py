@@ -1,8 +1,8 @@
 """What training the default predictor takes: the core alone, and core, gate folds and networks together.
 
-``python benchmarks/predictor.py [--quick] [--json FILE] [--page FILE]``. Effects are random numbers of low rank with noise;
-nothing is learned here but how long it takes. The largest case is timed for a few steps of one network and told as what
-all its networks would take.
+``python benchmarks/predictor.py [--quick] [--json FILE] [--page FILE]``. Effects are random numbers of low rank with
+noise; nothing is learned here but how long it takes. The largest case is timed for a few steps of one network and told
+as what all its networks would take.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from _measure import TOLD, Row, in_fresh_process, options, peak_mb, report
+from _measure import Row, in_fresh_process, options, peak_mb, report
 
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Condition
@@ -110,7 +110,6 @@ def main() -> None:
             minutes <= 40,
         )
     )
-    rows.append(Row("one thread or two", TOLD, "as many as torch takes", None))
     report(rows, given, title="Training the predictor")
 
 

@@ -1,8 +1,8 @@
 """What a sequence adds: one residual with a bidirectional Mamba-2, an LSTM, no sequence, or genes in random order.
 
 ``python benchmarks/sequence.py [--quick] [--json FILE] [--page FILE]``. Every network learns what the same knowledge
-core leaves over, with the same inputs, steps and folds of genes; it is judged on the genes of the folds it has not seen,
-behind a gate that was set on other folds. The public data lie in ``$SPM_DATA`` (default: ``../shared`` beside the
+core leaves over, with the same inputs, steps and folds of genes; it is judged on the genes of the folds it has not
+seen, behind a gate that was set on other folds. The public data lie in ``$SPM_DATA`` (default: ``../shared`` beside the
 project).
 """
 

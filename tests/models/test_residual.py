@@ -162,6 +162,9 @@ def test_what_counts_for_more_does_so_for_a_gene_and_not_for_an_entry(bundle):
 def test_many_genes_share_tokens_and_many_rows_make_few_epochs():
     assert residual_config(NetConfig(), 5000).patch == 8 and residual_config(NetConfig(), 500).patch == 1
     assert residual_config(NetConfig(patch=2), 5000).patch == 2
-    assert (residual_config(NetConfig(width=64, head_width=16), 100).width, residual_config(NetConfig(), 100).memory) == (64, 0)
+    assert (
+        residual_config(NetConfig(width=64, head_width=16), 100).width,
+        residual_config(NetConfig(), 100).memory,
+    ) == (64, 0)
     assert short(TrainConfig(), 2000).epochs * 125 >= 300 > (short(TrainConfig(), 2000).epochs - 1) * 125
     assert short(TrainConfig(epochs=5), 10).epochs == 5

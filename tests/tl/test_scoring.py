@@ -149,7 +149,9 @@ def test_every_baseline_is_fitted_and_predicts_rows_in_their_own_context(screen)
     np.testing.assert_allclose(found[2], both, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["bimamba", "lstm", "knn:sets", "ridge_shuffled", "embedding_ridge:X_pca", "mean"])
+@pytest.mark.parametrize(
+    "name", ["predictor", "bimamba", "lstm", "mlp", "knn:sets", "ridge_shuffled", "embedding_ridge:X_pca", "mean"]
+)
 def test_names_of_models_are_known(name):
     check_name(name)
     assert is_baseline(name) == name.startswith(("knn", "ridge", "mean"))

@@ -24,7 +24,7 @@ from scperturbmamba.tl._ceiling import NO_SCALE, score_ceiling
 from scperturbmamba.tl._html_report import html_report
 from scperturbmamba.tl._judgement import held_out_rows, judge
 from scperturbmamba.tl._metric_table import Reference
-from scperturbmamba.tl._model_names import NETWORKS, baseline_names, check_name
+from scperturbmamba.tl._model_names import NETWORKS, PREDICTOR, baseline_names, check_name
 from scperturbmamba.tl._scoring import reference_of, score_models
 from scperturbmamba.tl._truth import Truth, measured_effects, measured_halves, stacked
 
@@ -58,10 +58,11 @@ def benchmark(
         Names: ``"no_change"``, ``"mean"``, ``"matching_mean"``, ``"additive"``, ``"scaled_additive"``, ``"bilinear"``;
         from gene features ``"nearest"``, ``"knn"``, ``"ridge"``, with a source as in ``"knn:string"``, and with
         features given to the wrong genes, as a null, ``"knn_shuffled"``; ``"knowledge"``, shrunken effects and kernels
-        over every feature source behind a gate; the networks ``"bimamba"`` and ``"lstm"``; and
+        over every feature source behind a gate; ``"predictor"``, the default of :func:`train_predictor`; the networks
+        without a core ``"bimamba"``, ``"lstm"`` and ``"mlp"``; and
         ``"embedding_ridge"`` (``"embedding_ridge:X_scGPT"``), the protocol of scModelForge, which leaks: it predicts a
         held-out condition from its own cells. The default is every baseline that the features allow, and
-        ``"bimamba"``.
+        ``"predictor"``.
     splits
         Columns of ``obs`` with a split each, such as the folds of ``pp.split_conditions``.
     seeds
@@ -116,8 +117,8 @@ def benchmark(
         msg = f"expected at least one of `models`, `seeds` and `splits`; found {names}, {list(seeds)} and {keys}."
         raise ValueError(msg)
 
-    wanted = names or [*NETWORKS][:1]
-    counts = network.head == "nb" and any(name in NETWORKS for name in wanted)
+    wanted = names or [PREDICTOR]
+    counts = network.head == "nb" and any(name in (PREDICTOR, *NETWORKS) for name in wanted)
     tests = [_read_test(adata, key, context=context, response=response, with_cells=counts) for key in keys]
     names = names or [*baseline_names(tests[0].bundle), *wanted]
     setting = Setting(

@@ -39,8 +39,8 @@ def train_predictor(
     The effect is the sum of three terms: the mean effect; the knowledge core, that is measured effects drawn to the
     mean as far as they are noise, and for genes never perturbed what their features say; and what a network of one
     condition token and a token per gene, through bidirectional Mamba-2 layers, learns of what the core leaves over.
-    Core and network pass a gate that opens only as far as they helped on genes left out of everything; what was switched
-    on, and what it is expected to gain, is shown after training. The test conditions are never looked at.
+    Core and network pass a gate that opens only as far as they helped on genes left out of everything; what was
+    switched on, and what it is expected to gain, is shown after training. The test conditions are never looked at.
 
     Parameters
     ----------
