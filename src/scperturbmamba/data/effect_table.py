@@ -70,6 +70,8 @@ def read_effects(adata: AnnData, *, context: str | None) -> Effects:
 def effect_bundle(adata: AnnData, *, split: str, context: str | None, features: list[str] | None) -> Bundle:
     """Read the training and validation sides of a table of effects; no control is needed.
 
+    A table that was never split is all training.
+
     Raises
     ------
     KeyError
@@ -78,12 +80,11 @@ def effect_bundle(adata: AnnData, *, split: str, context: str | None, features: 
         There is no training condition, or a number is infinite.
     """
     check_key(adata, "obs", _keys.PERTURBATION, made_by="spm.pp.perturbation_labels")
-    check_key(adata, "obs", split, made_by="spm.pp.split_conditions")
     check_unique_genes(adata)
     check_in_memory(adata, function="effect_bundle")
     modelled = modelled_genes(adata)
     train, val = (
-        read_effects(adata[(adata.obs[split] == side).to_numpy()][:, modelled], context=context)
+        read_effects(adata[_on_side(adata, split, side)][:, modelled], context=context)
         for side in (_keys.TRAIN, _keys.VAL)
     )
     if not len(train.rows):
@@ -108,6 +109,13 @@ def effect_bundle(adata: AnnData, *, split: str, context: str | None, features: 
         features=read_features(adata, features, modelled),
         weight=None if (weight == 1).all() else weight,
     )
+
+
+def _on_side(adata: AnnData, split: str, side: str) -> NDArray[np.bool_]:
+    if split == _keys.SPLIT and split not in adata.obs:
+        return np.full(adata.n_obs, side == _keys.TRAIN)
+    check_key(adata, "obs", split, made_by="spm.pp.split_conditions")
+    return np.asarray(adata.obs[split] == side, bool)
 
 
 def _values(adata: AnnData) -> NDArray[np.float64]:

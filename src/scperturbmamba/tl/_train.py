@@ -65,7 +65,7 @@ def train_predictor(
     random_state
         Seed; the same seed gives the same numbers on one machine.
     key
-        Column of ``obs`` with the split.
+        Column of ``obs`` with the split; a table of effects that was never split is all training.
     key_added
         Name of the slot.
 
