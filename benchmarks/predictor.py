@@ -20,6 +20,7 @@ from scperturbmamba.engine.config import NetConfig, TrainConfig
 from scperturbmamba.models.frame import Frame
 from scperturbmamba.models.knowledge import Knowledge
 from scperturbmamba.models.residual import Residual, residual_config, short
+from scperturbmamba.models.residual_inputs import told_of
 from scperturbmamba.models.trained import Trained
 
 _SOURCES, _WIDTH, _RANK = 5, 100, 30
@@ -71,7 +72,7 @@ def one_network(n_perturbations: int, n_genes: int) -> tuple[float, int, int]:
     data, training = bundle(n_perturbations, n_genes), TrainConfig()
     residual = Residual(residual_config(NetConfig(), n_genes), training)
     residual.genes, residual.frame, residual.scale = data.genes, Frame.of(data), float(data.delta.std())
-    told = residual._told(data, Knowledge().fit(data))
+    told = told_of(data, Knowledge().fit(data), residual.scale)
     n_train = len(data.training())
     per_epoch = -(-n_train // training.batch_conditions)
     few = data.take(

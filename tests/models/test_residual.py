@@ -12,7 +12,8 @@ from scperturbmamba.engine.config import NetConfig, TrainConfig
 from scperturbmamba.models.core_residual import CoreAndResidual
 from scperturbmamba.models.frame import Frame
 from scperturbmamba.models.knowledge import Knowledge
-from scperturbmamba.models.residual import FEWEST, Residual, importance, residual_config, short
+from scperturbmamba.models.residual import FEWEST, Residual, residual_config, short
+from scperturbmamba.models.residual_inputs import importance
 
 SMALL = {"width": 16, "head_width": 8, "state": 8, "layers": 1, "identity_width": 4, "position_width": 2}
 TRAIN = TrainConfig(epochs=40, seeds=1, folds=2, lr=1e-2)

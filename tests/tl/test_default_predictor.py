@@ -5,9 +5,11 @@ import json
 import anndata
 import numpy as np
 import pytest
+from lightning.pytorch import Callback
 
 import scperturbmamba as spm
 from scperturbmamba.models.residual import FEWEST
+from scperturbmamba.tl import _train
 
 NET = {"mixer": "mlp", "width": 8, "head_width": 8, "state": 4}
 TRAIN = {"epochs": 4, "seeds": 2, "folds": 2}
@@ -159,6 +161,23 @@ def test_the_counts_head_draws_cells_around_the_core(shared):
     cells = spm.tl.predict(adata, ["control", label], n_cells=2000).X.reshape(2, 2000, -1)
     change = np.log(cells[1].mean(0) + 0.01) - np.log(cells[0].mean(0) + 0.01)
     assert np.corrcoef(change, layer(profile, "delta")[1])[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("name", ["fold 2", "network 2"])
+def test_an_interrupted_training_leaves_what_was_judged(adata, monkeypatch, name):
+    """Interrupted while it is judged, the gate stays shut; afterwards, the networks that are there speak."""
+
+    class Interrupt(Callback):
+        def on_train_epoch_end(self, trainer, module):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_train, "named_callbacks", lambda epochs: lambda one: [Interrupt()] if one == name else [])
+    spm.tl.train_predictor(adata, net=NET, train=TRAIN)
+    words = " ".join(adata.uns["predictor"]["report"]["words"])
+    assert ("interrupted before it could be judged" in words) == (name == "fold 2")
+    networks = spm.get.history(adata)["network"].unique() if len(spm.get.history(adata)) else []
+    assert len(networks) == (0 if name == "fold 2" else 1)
+    assert np.isfinite(spm.tl.predict(adata, labels(adata, "test")).X).all()
 
 
 def test_few_perturbations_make_a_predictor_without_a_network():

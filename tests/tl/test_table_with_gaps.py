@@ -18,11 +18,16 @@ def world(tmp_path_factory):
     genes = [f"GENE{number}" for number in range(N + N_UNSEEN)]
     group = np.arange(len(genes)) % 6
     pairs = [(a, b) for a in range(len(genes)) for b in range(a) if group[a] == group[b] and rng.random() < 0.3]
-    links = pd.DataFrame([(genes[a], genes[b], 900) for a, b in pairs], columns=["symbol_a", "symbol_b", "combined_score"])
+    links = pd.DataFrame(
+        [(genes[a], genes[b], 900) for a, b in pairs], columns=["symbol_a", "symbol_b", "combined_score"]
+    )
     links.to_csv(folder / "string.csv", index=False)
     sets = {f"SET{number}": [genes[one] for one in np.flatnonzero(group == number)] for number in range(6)}
     terms = pd.DataFrame(
-        [(f"GO:{n}", name, "biological_process", len(one), "|".join(one)) for n, (name, one) in enumerate(sets.items())],
+        [
+            (f"GO:{n}", name, "biological_process", len(one), "|".join(one))
+            for n, (name, one) in enumerate(sets.items())
+        ],
         columns=["go_id", "name", "go_domain", "size", "genes"],
     )
     terms.to_csv(folder / "go.tsv", sep="\t", index=False)

@@ -17,15 +17,16 @@ from scperturbmamba.engine.kernels import Engine
 from scperturbmamba.models.frame import Frame
 from scperturbmamba.models.gate import Gate, Rows
 from scperturbmamba.models.knowledge import Knowledge
-from scperturbmamba.models.neural import BiMamba, Told
+from scperturbmamba.models.neural import BiMamba
 from scperturbmamba.models.pair_features import pair_features
+from scperturbmamba.models.residual_inputs import single_rows, told_of
 from scperturbmamba.models.stored_network import network_from, network_state
 
 FEWEST = 24  # training genes seen alone below which no network is trained
+_INTERRUPTED = "interrupted"
 _STEPS = 300  # at most so many steps, however many conditions
 _MANY_GENES, _PATCH = 1500, 8
 _RANK = 50  # directions that a gate judges one by one; all that lies beside them is one more
-_MOST_IMPORTANT = 0.95  # quantile of importance beyond which it does not grow
 
 Callbacks = Callable[[str], Sequence[Any]]
 
@@ -45,6 +46,10 @@ class Residual:
         Seed of the first; the others follow.
     device, engine
         Where they run, and what scans.
+    networks
+        Trained on all folds; the gate was set before.
+    interrupted
+        Whether the user ended the training.
     """
 
     net: NetConfig
@@ -53,6 +58,7 @@ class Residual:
     device: str = "auto"
     engine: Engine = "auto"
     networks: list[BiMamba] = field(default_factory=list)
+    interrupted: bool = False
 
     def fit(self, data: Bundle, core: Knowledge, frame: Frame, *, callbacks: Callbacks = lambda _: ()) -> Self:
         """Train on the genes that were perturbed alone; with fewer than 24 of them there is no network."""
@@ -66,14 +72,15 @@ class Residual:
         if len(train) < FEWEST:
             return self
         singles = data.take(rows)
-        self._judge(singles, callbacks)
-        for number in range(self.training.seeds):
-            network = self._network(f"network {number + 1}", self.random_state + number, len(train))
-            told = self._told(singles, core)
-            shown = callbacks(f"network {number + 1}")
-            self.networks.append(network.fit(singles, frame=self.frame, callbacks=shown, told=told))
-            if network.history.stopped == "interrupted":
+        told = told_of(singles, core, self.scale)
+        names = [f"network {number + 1}" for number in range(self.training.seeds)]
+        self.interrupted = not self._judge(singles, callbacks)
+        for number, name in enumerate(names):
+            if self.interrupted:
                 break
+            network = self._network(name, self.random_state + number, len(train))
+            self.networks.append(network.fit(singles, frame=self.frame, callbacks=callbacks(name), told=told))
+            self.interrupted = network.history.stopped == _INTERRUPTED
         return self
 
     def say(self, parts: Sequence[Part], core: Knowledge, context: int) -> tuple[Rows, Rows]:
@@ -116,6 +123,7 @@ class Residual:
             "net": self.net.model_dump(),
             "train": self.training.model_dump(),
             "scale": self.scale,
+            "interrupted": self.interrupted,
             "gate": self.gate.state(),
             "networks": [one for one, _ in stored],
         }
@@ -127,7 +135,7 @@ class Residual:
     @classmethod
     def from_state(cls, frame: Frame, words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Make it again."""
-        found = cls(NetConfig(**words["net"]), TrainConfig(**words["train"]))
+        found = cls(NetConfig(**words["net"]), TrainConfig(**words["train"]), interrupted=words["interrupted"])
         found.genes, found.frame, found.scale = frame.encoder.genes, frame, words["scale"]
         found.directions, found.gate, found.judged = arrays["directions"], Gate.from_state(words["gate"]), {}
         for number, told in enumerate(words["networks"]):
@@ -139,14 +147,19 @@ class Residual:
     def words(self) -> str:
         """Return what the networks add, whether or not it is used."""
         name = {"mamba2": "BiMamba", "lstm": "LSTM", "mlp": "per-token MLP"}[self.net.mixer]
+        if not self.networks and self.interrupted:
+            return f"the {name} residual is off: training was interrupted before it could be judged"
         if not self.networks:
             return f"no network was trained: it takes {FEWEST} training genes that were perturbed alone"
         told = f"gains {self.gate.words()} of what the core leaves over (ungated {self.gate.score:+.1%})"
         name += f" ({self.net.patch} genes to a token)" if self.net.patch > 1 else ""
         return f"the {name} residual is {'on' if self.gate.is_open else 'off'}: on genes left out it {told}"
 
-    def _judge(self, singles: Bundle, callbacks: Callbacks) -> None:
-        """Fit core and network without each fold of genes, and set the gate by what they say of it."""
+    def _judge(self, singles: Bundle, callbacks: Callbacks) -> bool:
+        """Fit core and network without each fold of genes, set the gate by what they say of it, and tell if that ended.
+
+        After an interrupt the gate stays shut: nothing is known of the networks.
+        """
         train = np.flatnonzero(~singles.is_val)
         names = sorted({singles.conditions[row].parts[0].name for row in train})
         order = np.random.default_rng(self.random_state)
@@ -161,14 +174,14 @@ class Residual:
             core = Knowledge(self.random_state).fit(some)
             name = f"fold {number + 1}"
             network = self._network(name, self.random_state, len(train) - len(out))
-            network.fit(some, frame=self.frame, callbacks=callbacks(name), told=self._told(some, core))
+            network.fit(some, frame=self.frame, callbacks=callbacks(name), told=told_of(some, core, self.scale))
             for context in np.unique(singles.context[out]):
                 own = np.flatnonzero((fold == number) & (singles.context[train] == context))
                 conditions = [singles.conditions[row] for row in train[own]]
                 left[own] = singles.delta[train[own]] - core.predict(conditions, context=int(context))
                 said[own] = self._effects(network, [one.parts[0] for one in conditions], core, int(context))
-            if network.history.stopped == "interrupted":
-                return
+            if network.history.stopped == _INTERRUPTED:
+                return False
         known = singles.known[train]
         self.directions = np.linalg.svd(left * known, full_matrices=False)[2][:_RANK]
         rows = zip((singles.conditions[row].parts[0] for row in train), singles.context[train], said)
@@ -176,6 +189,7 @@ class Residual:
         self.gate = self._gate(
             said * known, left * known, [np.flatnonzero(fold == n) for n in range(self.training.folds)]
         )
+        return True
 
     def _gate(self, said: Rows, left: Rows, folds: Sequence[NDArray[np.int64]]) -> Gate:
         both = []
@@ -192,25 +206,6 @@ class Residual:
         if training.folder is not None:
             training = training.model_copy(update={"folder": f"{training.folder}/{name.replace(' ', '-')}"})
         return BiMamba(self.net, training, random_state=seed, device=self.device, engine=self.engine)
-
-    def _told(self, data: Bundle, core: Knowledge) -> Told:
-        """Return what the core says of every row without it, and of the validation rows, which it has not seen."""
-        base, pairs = np.zeros_like(data.delta), None
-        for context in range(len(data.contexts)):
-            rows = np.flatnonzero(data.context == context)
-            parts = [data.conditions[row].parts[0] for row in rows]
-            known, left_out = core.left_out(context)
-            place = {part: number for number, part in enumerate(known)}
-            new = [part not in place or data.is_val[row] for row, part in zip(rows, parts)]
-            said = core.predict([Condition((part,)) for part in parts], context=context)
-            heard = ~np.array(new, bool)
-            said[heard] = left_out[[place[part] for part, one in zip(parts, heard) if one]]
-            base[rows] = said
-            told = pair_features(core, parts, said - core.mean(context), self.genes, context, self.scale)
-            pairs = np.zeros((len(base), *told.shape[1:]), np.float32) if pairs is None else pairs
-            pairs[rows] = told
-        centre = np.mean([core.mean(context) for context in range(len(data.contexts))], axis=0)
-        return Told(base, np.asarray(pairs), centre, importance(data))
 
     def _effects(self, network: BiMamba, parts: Sequence[Part], core: Knowledge, context: int) -> Rows:
         """Return the residual of one network on the scale of X (parts × genes)."""
@@ -241,22 +236,3 @@ def short(training: TrainConfig, n_rows: int) -> TrainConfig:
     epochs = min(training.epochs, math.ceil(_STEPS / math.ceil(n_rows / training.batch_conditions)))
     every = max(1, min(training.every_n_epochs, epochs // 10))
     return training.model_copy(update={"epochs": epochs, "every_n_epochs": every})
-
-
-def single_rows(data: Bundle) -> NDArray[np.int64]:
-    """Return the rows in which one part alone was perturbed."""
-    return np.flatnonzero([len(one.parts) == 1 for one in data.conditions])
-
-
-def importance(data: Bundle) -> NDArray[np.float32]:
-    """Return how much each effect counts in training: half the same for all, half by how clearly its gene responds.
-
-    By gene and not by entry: where an entry counts for more the larger it came out, what is learned is too large.
-    """
-    given = np.ones_like(data.delta) if data.weight is None else data.weight
-    train = data.training()
-    if not np.isfinite(data.se[train]).all():
-        return given
-    t = np.square(data.delta[train] / np.maximum(data.se[train], 1e-6)).mean(0)
-    t = np.minimum(t, np.quantile(t, _MOST_IMPORTANT))
-    return np.asarray(given * (0.5 + 0.5 * t / max(float(t.mean()), 1e-12)), np.float32)
