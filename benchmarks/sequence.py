@@ -60,12 +60,12 @@ def papalexi(quick: bool) -> AnnData:
 
 
 def morphic(quick: bool) -> AnnData:
-    """Return the MorPhiC table of fold changes, its 600 genes that vary most."""
+    """Return the MorPhiC table of fold changes, its 250 genes that vary most."""
     adata = anndata.read_h5ad(DATA / "morphic_bulk_ko_lfc.h5ad")
     adata.var_names = adata.var["symbol"].astype(str).to_numpy()
     expressed = np.nan_to_num(adata.layers["baseMean"]).mean(0) > 50
     adata = adata[:, expressed & ~adata.var_names.duplicated()].copy()
-    order = np.argsort(-np.nanvar(np.asarray(adata.X, np.float64), axis=0))[: 150 if quick else 600]
+    order = np.argsort(-np.nanvar(np.asarray(adata.X, np.float64), axis=0))[: 100 if quick else 250]
     adata = adata[:, np.sort(order)].copy()
     label(adata, "perturbation")
     return described(adata)
