@@ -98,6 +98,29 @@ def few_cells(adata: AnnData, n_cells: int, *, draws: int = 5) -> Row:
     return Row(f"norman: L2 of doubles, {n_cells} cells per single, knowledge", TOLD, told, None)
 
 
+def covered(name: str, adata: AnnData) -> list[Row]:
+    """Return how many measurements of held-out genes lie in their intervals, over the folds."""
+    tables = []
+    for split in adata.uns["benchmark"]["params"]["splits"]:
+        response = adata.uns["benchmark"]["params"]["response"]
+        spm.tl.train_predictor(adata, preset="fast", response=response, key=split, key_added="fast")
+        held_out = adata.obs.loc[(adata.obs[split] == "test") & ~adata.obs["is_control"], "perturbation"]
+        predicted = spm.tl.predict(adata, sorted(held_out.unique()), key="fast")
+        spm.tl.evaluate(predicted, adata, key=split)
+        tables.append(predicted.uns["evaluation"]["coverage"].set_index("nominal"))
+    del adata.uns["fast"]
+    rows = []
+    for level in (0.5, 0.8, 0.9):
+        some = pd.DataFrame([table.loc[level] for table in tables])
+        share = some["n"] / some["n"].sum()
+        mean, error = share @ some["observed"], np.sqrt(np.square(share * (some["high"] - some["observed"])).sum())
+        told = f"{mean:.1%} ({mean - error:.1%} to {mean + error:.1%}), {some['n'].sum():.0f} conditions"
+        rows.append(
+            Row(f"{name}: measurements inside the {level:.0%} interval", "nominal", told, abs(mean - level) <= error)
+        )
+    return rows
+
+
 def papalexi(quick: bool) -> AnnData:
     """Genes never perturbed in training, in five folds."""
     adata = read("papalexi2021_thp1_crisprko.h5ad", "target")
@@ -261,10 +284,11 @@ def main() -> None:
         rows += rows_of(name, adata, against=against)
         if given.page:
             parts.append(part(title, story, adata, given.page.with_name(f"accuracy_{name}.png")))
+        more = covered(name, adata)
         if name == "norman":
-            more = [one_double_out(adata), one_single_out(adata), *(few_cells(adata, n) for n in (10, 25, 50))]
-            rows += more
-            parts.append("\n".join(f"- {row.name.removeprefix('norman: ')}: {row.measured}" for row in more))
+            more += [one_double_out(adata), one_single_out(adata), *(few_cells(adata, n) for n in (10, 25, 50))]
+        rows += more
+        parts.append("\n".join(f"- {row.name.removeprefix(f'{name}: ')}: {row.measured}" for row in more))
     given_page, given.page = given.page, None
     report(rows, given, title="")
     if given_page:
