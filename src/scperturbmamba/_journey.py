@@ -118,8 +118,9 @@ class Journey:
         return judged(self.adata.uns[_keys.BENCHMARK])
 
     def verdict(self, predicted: AnnData) -> str:
-        """Return the table of scores, and in words whether the predictor earned its place."""
-        return judged(predicted.uns[_keys.EVALUATION])
+        """Return what was switched on, the table of scores, and in words whether the predictor earned its place."""
+        words = self.adata.uns[_keys.PREDICTOR]["report"]["words"]
+        return "\n".join([*words, judged(predicted.uns[_keys.EVALUATION])])
 
 
 def judged(found: Mapping[str, Any]) -> str:

@@ -136,7 +136,7 @@ def test_the_report_is_in_words_with_the_baselines_beside_it(adata, capsys, monk
     assert (validation > 0).all()
     monkeypatch.setattr(spm.settings, "progress", True)
     spm.tl.train_predictor(adata, preset="fast")
-    shown = capsys.readouterr().out
+    shown = capsys.readouterr().err
     assert report["words"][0].split(":")[0] in shown and "best baselines" in shown
 
 

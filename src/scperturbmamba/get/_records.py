@@ -74,7 +74,8 @@ def history(adata: AnnData, *, key: str = _keys.PREDICTOR) -> pd.DataFrame:
     >>> spm.pp.perturbation_labels(adata, "condition")
     >>> spm.pp.normalize(adata)
     >>> spm.pp.split_conditions(adata)
-    >>> spm.tl.train_predictor(adata, preset="fast")
+    >>> net = {"core": None, "width": 8, "head_width": 8, "state": 4}
+    >>> spm.tl.train_predictor(adata, net=net, train={"epochs": 2})
     >>> len(spm.get.history(adata))
     1
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,7 +54,7 @@ def training_report(model: Trained, data: Bundle) -> dict[str, Any]:
 
 
 def show_report(report: dict[str, Any]) -> None:
-    """Show the words and the errors of the best baselines, where progress is shown."""
+    """Show the words and the errors of the best baselines beside the bars, where progress is shown."""
     if not settings.progress:
         return
     lines = list(report["words"])
@@ -63,7 +64,7 @@ def show_report(report: dict[str, Any]) -> None:
         told = ", ".join(f"{name} {value:.3g}" for name, value in best.items())
         own = f"{report['n_val']} validation conditions: {errors['predictor']:.3g}"
         lines.append(f"mean squared error on {own}; best baselines: {told}")
-    tqdm.write("\n".join(lines))
+    tqdm.write("\n".join(lines), file=sys.stderr)
 
 
 def _beside_baselines(model: Trained, data: Bundle) -> pd.DataFrame:

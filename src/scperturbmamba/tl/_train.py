@@ -102,7 +102,6 @@ def train_predictor(
     >>> spm.pp.perturbation_labels(adata, "condition")
     >>> spm.pp.normalize(adata)
     >>> spm.pp.split_conditions(adata)
-    >>> spm.settings.progress = False
     >>> spm.tl.train_predictor(adata, preset="fast")
     >>> adata.uns["predictor"]["report"]["words"][0][:16]
     'acts as the mean'
