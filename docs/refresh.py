@@ -1,4 +1,4 @@
-"""Make again what the pages show: the demo's table and figures, the README's table, the leaks, the notebooks."""
+"""Make again what the pages show: the demo, the README's table, the pages on leaks and on drugs, the notebooks."""
 
 from __future__ import annotations
 
@@ -46,11 +46,24 @@ def run_notebooks() -> None:
         nbformat.write(notebook, path)
 
 
-def run_leakage_page() -> None:
-    """Run the code of the page on leaks and write its two tables."""
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "leakage.md").read_text(), re.MULTILINE | re.DOTALL)
+def run_page(name: str) -> dict:
+    """Run the code of a page from its first block to its last, and return what it made."""
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / name).read_text(), re.MULTILINE | re.DOTALL)
     made: dict = {}
     exec("\n".join(blocks), made)
+    return made
+
+
+def run_drugs_page() -> None:
+    """Run the code of the page on drugs and write its two figures."""
+    made = run_page("drugs.md")
+    for name, ax in {"dose_response": made["curve"], "contexts": made["maps"][0]}.items():
+        ax.figure.savefig(ROOT / "docs" / "_static" / f"drugs_{name}.png", dpi=160)
+
+
+def run_leakage_page() -> None:
+    """Run the code of the page on leaks and write its two tables."""
+    made = run_page("leakage.md")
     ridge = made["ridge"]
     for name, table in {"leakage": made["table"], "leakage_cells": ridge[ridge["verdict"] == "leak"]}.items():
         rows = [list(table.columns), ["---"] * table.shape[1], *table.to_numpy().tolist()]
@@ -64,4 +77,5 @@ if __name__ == "__main__":
     RESULT.write_text(table)
     into_readme(table)
     run_leakage_page()
+    run_drugs_page()
     run_notebooks()

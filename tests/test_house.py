@@ -235,9 +235,11 @@ def world(tmp_path_factory) -> dict[str, Any]:
     write("pp.perturbation_labels", adata, "guide_target")
     write("pp.qc_perturbseq", adata, max_targets=2, min_cells=5)
     write("pp.normalize", adata)
+    write("pp.match_controls", adata, "batch")
     write("pp.split_conditions", adata)
     write("pp.select_genes", adata, n_top_genes=20)
     write("tl.gene_features", adata, ["identity", "position", "sets"], files=files)
+    write("tl.drug_features", adata, smiles={"(+)-ethanol": "CCO"}, width={"fingerprint": 32})
     write("tl.train_predictor", adata, net=net, train=train)
     write("tl.save_predictor", adata, folder)
     write("tl.load_predictor", adata.copy(), folder)
@@ -266,6 +268,12 @@ READERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "io.to_gears": lambda world: spm.io.to_gears(world["adata"], context="cell_line"),
     "pl.agreement": lambda world: spm.pl.agreement(
         world["predicted"], world["predicted"].obs_names[0], measured=world["bulk"]
+    ),
+    "pl.context_heatmap": lambda world: spm.pl.context_heatmap(
+        world["predicted"], world["predicted"].obs_names[0], measured=world["bulk"]
+    ),
+    "pl.dose_response": lambda world: spm.pl.dose_response(
+        spm.tl.predict(world["adata"], ["(+)-ethanol@1", "(+)-ethanol@3"]), world["adata"].var_names[0]
     ),
     "pl.effect": lambda world: spm.pl.effect(world["predicted"], measured=world["bulk"]),
     "pl.gains": lambda world: spm.pl.gains(world["predicted"]),

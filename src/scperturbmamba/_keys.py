@@ -25,6 +25,9 @@ PCT_MT: Final = "pct_counts_mt"
 KNOCKDOWN: Final = "knockdown"  # float: share of the target's control expression that is lost, per condition
 QC_REASON: Final = "qc_reason"  # category: "kept" or the first reason to drop the cell
 
+# obs, written by pp.match_controls
+CONTROL_GROUP: Final = "control_group"  # category: cells of one plate, batch or run; NaN where unlabelled
+
 # obs, written by pp.split_conditions
 SPLIT: Final = "split"  # category: train, val, test
 TRAIN: Final = "train"
@@ -60,6 +63,8 @@ NORMALIZE: Final = "normalize"
 SCREEN: Final = "screen"  # gene source: what perturbing a gene does in another screen
 SCREEN_RESPONSE: Final = "screen_response"  # gene source: how a gene responds there, in the same coordinates
 GENE_PREFIX: Final = "gene_"  # varm and uns: "gene_identity", "gene_position", "gene_pathway", ...
+DRUG_PREFIX: Final = "drug_"  # uns: "drug_fingerprint", "drug_descriptors", ...
+DRUG_SMILES: Final = "drug_smiles"  # uns: drugs, their canonical SMILES, and the SMILES as given
 PREDICTOR: Final = "predictor"
 BENCHMARK: Final = "benchmark"
 EVALUATION: Final = "evaluation"

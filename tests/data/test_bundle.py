@@ -94,6 +94,22 @@ def test_effects_are_against_the_controls_of_the_same_side_and_context(adata):
         np.testing.assert_allclose(bundle.control[place], mean.loc[("train", name, "control")], atol=1e-5)
 
 
+def test_after_matching_effects_are_against_the_controls_of_the_same_batch_side_and_context(adata):
+    spm.pp.match_controls(adata, "batch")
+    spm.pp.split_conditions(adata, context="cell_line")
+    bundle = read(adata)
+    obs = adata.obs[["split", "cell_line", "batch"]].astype(str)
+    control = adata.to_df()[adata.obs["is_control"]].groupby([obs[name] for name in obs]).mean()
+    differences = adata.to_df() - control.reindex(pd.MultiIndex.from_frame(obs)).to_numpy()
+    effect = differences.groupby([obs["split"], obs["cell_line"], adata.obs["perturbation"]], observed=True).mean()
+    mean = adata.to_df()[adata.obs["is_control"]].groupby([obs["split"], obs["cell_line"]]).mean()
+    for row, condition in enumerate(bundle.conditions):
+        where = ("val" if bundle.is_val[row] else "train", bundle.contexts[bundle.context[row]])
+        np.testing.assert_allclose(bundle.delta[row], effect.loc[(*where, condition.without_kinds().label)], atol=1e-5)
+    for place, name in enumerate(bundle.contexts):
+        np.testing.assert_allclose(bundle.control[place], mean.loc[("train", name)], atol=1e-5)
+
+
 def test_the_cells_behind_the_rows_are_those_of_the_condition_side_and_context(adata):
     bundle = read(adata)
     counts = pd.DataFrame(adata.layers["counts"].toarray(), index=adata.obs_names, columns=adata.var_names)

@@ -114,10 +114,25 @@ def test_doses_that_differ_by_rounding_only_are_one_dose():
 
 
 @pytest.mark.parametrize("name", list("ABCDEFGHIJ"))
-def test_an_undosed_part_differs_from_a_zero_dose_and_comes_first(name):
-    both = Condition((Part(name, "", 0.0), Part(name)))
-    assert both.label == f"{name}+{name}@0"
-    assert Condition.parse(f"{name}@0+{name}") == both
+def test_an_undosed_part_differs_from_a_dosed_one_and_comes_first(name):
+    both = Condition((Part(name, "", 1e-9), Part(name)))
+    assert both.label == f"{name}+{name}@1e-09"
+    assert Condition.parse(f"{name}@1e-9+{name}") == both
+
+
+@settings(deadline=None)
+@given(conditions, names, st.sampled_from(["", *KINDS]))
+def test_a_part_at_dose_0_is_no_part(condition, name, kind):
+    nothing = Part(name, kind, 0.0)
+    assert Condition((nothing,)) == Condition() and Condition((nothing,)).label == "control"
+    assert Condition((nothing, *condition.parts)) == condition
+    assert Condition.parse(nothing.label).is_control
+    assert Condition.parse(f"{Part('TP53').label}+{nothing.label}") == Condition.of("TP53")
+
+
+def test_a_dose_however_small_is_no_control():
+    assert Condition.parse("A@1e-300").label == "A@1e-300"
+    assert not Condition.parse("A@1e-300").is_control
 
 
 def test_a_kind_is_given_only_to_parts_without_one():

@@ -107,6 +107,8 @@ def test_what_was_done_to_a_gene_is_read_from_its_label(label, name, kind):
         ("(+)-JQ1@5", (Part("(+)-JQ1", "", 5.0),)),
         ("(+)-JQ1+TP53", (Part("(+)-JQ1"), Part("TP53"))),
         ("compound@home", (Part("compound@home"),)),
+        ("compound@10 homes", (Part("compound@10 homes"),)),
+        ("compound@10m", (Part("compound@10m"),)),
         ("IL2+", (Part("IL2+"),)),
         ("A+(B", (Part("A+(B"),)),
         ("chr1:100-200", (Part("chr1:100-200"),)),
@@ -126,7 +128,25 @@ def test_drugs_keep_their_names_and_doses(label, expected):
         ("[('crizotinib', 0.05, 'uM')]", (Part("crizotinib", "drug", 0.05),), "uM"),
         ("('crizotinib', 0.05, 'uM')", (Part("crizotinib", "drug", 0.05),), "uM"),
         ("[('a', 1, 'nM'), ('b', 2, 'nM')]", (Part("a", "drug", 1.0), Part("b", "drug", 2.0)), "nM"),
-        ("[('a', 1, 'nM'), ('b', 2, 'uM')]", (Part("a", "drug", 1.0), Part("b", "drug", 2.0)), ""),
+        ("[('a', 1, 'nM'), ('b', 2, 'uM')]", (Part("a", "drug", 0.001), Part("b", "drug", 2.0)), "uM"),
+        (
+            "[('a', 1, 'nM'), ('b', 2, 'µM'), ('c', 3, 'nm')]",
+            (Part("a", "drug", 1.0), Part("b", "drug", 2000.0), Part("c", "drug", 3.0)),
+            "nM",
+        ),
+        ("[('a', 1, 'nM'), ('b', 2, 'ng/mL')]", (Part("a", "drug", 1.0), Part("b", "drug", 2.0)), ""),
+        ("[('a', 1, 'nM'), ('b', 2)]", (Part("a", "drug", 1.0), Part("b", "drug", 2.0)), ""),
+        ("dasatinib@10nM", (Part("dasatinib", "", 10.0),), "nM"),
+        ("dasatinib@10 µM", (Part("dasatinib", "", 10.0),), "uM"),
+        ("dasatinib@1.5e-2 mg/kg", (Part("dasatinib", "", 0.015),), "mg/kg"),
+        ("(+)-JQ1@5%+TP53", (Part("(+)-JQ1", "", 5.0), Part("TP53")), "%"),
+        ("TP53+JQ1:drug@0.5 uM", (Part("TP53"), Part("JQ1", "drug", 0.5)), "uM"),
+        ("a@1 uM+b@500 nM", (Part("a", "", 1.0), Part("b", "", 0.5)), "uM"),
+        ("dasatinib@0 nM", (), ""),
+        ("a@0", (), ""),
+        ("TP53+a@0 nM", (Part("TP53"),), ""),
+        ("x\\+y@0", (), ""),
+        ("TP53+x\\+y@0+a\\@b@2", (Part("TP53"), Part("a@b", "", 2.0)), ""),
         ("[('DMSO_TF', 0.0, 'uM')]", (), ""),
         ("[('a',)]", (Part("a", "drug"),), ""),
     ],
@@ -140,6 +160,21 @@ def test_lists_of_drug_dose_and_unit_are_read(label, expected, unit):
 def test_a_list_that_cannot_be_read_is_refused(label):
     with pytest.raises(ValueError, match="found|Write"):
         read_label(label, KNOWN)
+
+
+def test_a_unit_that_is_not_known_and_units_that_do_not_go_together_are_refused():
+    with pytest.raises(ValueError, match=r"one of \['M', 'mM'.*found 'parsec'"):
+        read_label("[('a', 1, 'parsec')]", KNOWN)
+    with pytest.raises(ValueError, match=r"cannot be converted: \['mg/kg', 'uM'\]"):
+        read_label("a@1uM+a@3mg/kg", KNOWN)
+
+
+def test_a_label_is_written_in_the_unit_of_the_screen():
+    reading = read_label("a@1 uM+b@500 nM+c@3", KNOWN)
+    assert reading.in_units({"a": "nM", "b": "nM", "c": "nM"}).label == "a@1000+b@500+c@3"
+    assert reading.in_units({"a": "nM"}).label == "a@1000+b@0.5+c@3"
+    with pytest.raises(ValueError, match="'uM' .molar. cannot be converted to 'mg/kg' .body dose."):
+        reading.in_units({"a": "mg/kg"})
 
 
 @pytest.mark.parametrize(

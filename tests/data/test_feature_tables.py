@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from anndata import AnnData
 
-from scperturbmamba.data.feature_tables import feature_sources, read_features
+from scperturbmamba.data.feature_tables import feature_sources, gene_sources, read_features
 
 GENES = ["A", "B", "C"]
 
@@ -49,3 +49,27 @@ def test_tables_survive_a_file(adata, tmp_path):
     assert before.names == after.names
     assert before.provenance == after.provenance
     np.testing.assert_array_equal(before.values, after.values)
+
+
+def drug_table(**more):
+    record = {"drugs": np.array(["b", "a"], object), "columns": np.array(["x", "known"], object)}
+    record |= {"values": np.array([[2, 1], [0, 0]], np.float32), "provenance": "def", "params": {"scaled": False}}
+    return {**record, **more}
+
+
+def test_tables_of_drugs_are_sources_too_and_hold_no_genes(adata):
+    adata.uns["drug_fingerprint"] = drug_table()
+    adata.uns["drug_smiles"] = {"drugs": np.array(["b"], object), "smiles": np.array(["CC"], object)}
+    adata.uns["drug_screen_notes"] = "the user's own"
+    assert feature_sources(adata) == ["identity", "drug_fingerprint"]
+    assert gene_sources(adata) == ["identity"]
+    genes, drugs = read_features(adata, None, np.array([False, True, True]))
+    assert genes.scaled and not drugs.scaled
+    assert (drugs.source, drugs.names, drugs.columns) == ("drug_fingerprint", ("b", "a"), ("x", "known"))
+    assert drugs.provenance == "def"
+    np.testing.assert_array_equal(drugs.values, [[2, 1], [0, 0]])
+
+
+def test_a_table_of_drugs_that_is_not_there_is_refused_with_the_call_that_makes_it(adata):
+    with pytest.raises(KeyError, match=r"spm.tl.drug_features\(adata, \[.*descriptors"):
+        read_features(adata, ["drug_descriptors"])

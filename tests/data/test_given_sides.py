@@ -30,12 +30,12 @@ def test_a_word_that_names_no_side_is_refused(word):
     ],
 )
 def test_labels_of_any_dialect_are_brought_to_ours(given):
-    assert read_mapping(given, KNOWN) == {"CBL+CNN1": "test", "TP53": "train", "KLF1": "val"}
+    assert read_mapping(given, KNOWN, {}) == {"CBL+CNN1": "test", "TP53": "train", "KLF1": "val"}
 
 
 def test_a_label_on_two_sides_is_refused():
     with pytest.raises(ValueError, match=r"'CBL\+CNN1' on two sides"):
-        read_mapping({"train": ["CBL+CNN1"], "test": ["CNN1+CBL"]}, KNOWN)
+        read_mapping({"train": ["CBL+CNN1"], "test": ["CNN1+CBL"]}, KNOWN, {})
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "tsv"])
@@ -66,3 +66,11 @@ def test_files_of_another_shape_are_refused(tmp_path, name, text, said):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"gone\.csv"):
         read_file(tmp_path / "gone.csv")
+
+
+def test_a_label_may_give_its_dose_in_another_unit_than_the_screen():
+    given = {"train": ["x@1 uM", "y@1 uM"], "test": ["x@500nM", "x@2"]}
+    sides = {"x@1000": "train", "y@1": "train", "x@500": "test", "x@2": "test"}
+    assert read_mapping(given, set(), {"x": "nM"}) == sides
+    with pytest.raises(ValueError, match="'x@1000' on two sides"):
+        read_mapping({"train": ["x@1 uM"], "test": ["x@1000nM"]}, set(), {"x": "nM"})

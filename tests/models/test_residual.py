@@ -38,7 +38,7 @@ def with_effects(bundle, truth, noise=0.2, seed=0):
     rows = np.array([sum(truth[place[part.name]] for part in one.parts) for one in bundle.conditions])
     delta = rows + noise * rng.normal(size=rows.shape)
     se = np.full_like(delta, noise, dtype=np.float32)
-    return replace(bundle, delta=delta.astype(np.float32), se=se, control_se=None)
+    return replace(bundle, delta=delta.astype(np.float32), se=se, own_se=None, controls=None)
 
 
 def beside(bundle, order):

@@ -34,8 +34,8 @@ def test_without_noise_nothing_is_drawn_and_without_effects_everything_is():
 
 
 def noisy(bundle, se):
-    control_se = np.full_like(bundle.control, 0.05)
-    return replace(bundle, se=np.sqrt(np.full_like(bundle.delta, se) ** 2 + 0.05**2), control_se=control_se)
+    own = np.full_like(bundle.delta, se)
+    return replace(bundle, se=np.sqrt(own**2 + 0.05**2), own_se=own)
 
 
 def test_the_noise_of_the_control_is_left_out_and_validation_rows_have_none(bundle):
@@ -48,7 +48,7 @@ def test_a_row_of_few_cells_borrows_its_variance(bundle):
     se = np.full_like(bundle.delta, 0.2)
     se[0] = 0
     n_cells = np.where(np.arange(len(se)) == 0, 5, 1000)
-    found = cell_noise(replace(bundle, se=se, n_cells=n_cells, control_se=np.zeros_like(bundle.control)))
+    found = cell_noise(replace(bundle, se=se, n_cells=n_cells, own_se=se))
     assert (found[0] > 1).all()  # five cells of a variance of 40 between cells
 
 
@@ -58,6 +58,6 @@ def test_only_singles_in_training_are_drawn(bundle):
     changed = np.array([not np.array_equal(a, b) for a, b in zip(found.delta, bundle.delta)])
     single = np.array([len(one.parts) == 1 for one in bundle.conditions])
     assert (changed == (single & ~bundle.is_val)).all()
-    unknown = replace(bundle, se=np.full_like(bundle.delta, np.nan), control_se=None)
+    unknown = replace(bundle, se=np.full_like(bundle.delta, np.nan), own_se=None)
     same = shrunk(unknown, cell_noise(unknown))
     assert np.array_equal(same.delta, bundle.delta)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scperturbmamba as spm
-from scperturbmamba.data.conditions import Condition
+from scperturbmamba.data.conditions import Condition, Part
 
 SLOTS = ["perturbation", "perturbation_idx", "is_control", "n_parts", "perturbation_type", "dose", "dose_unit"]
 
@@ -192,12 +192,101 @@ def test_doses_come_from_a_column_and_mark_drugs():
 
 
 def test_units_come_from_a_column_or_from_the_label():
-    adata = screen(["DMSO", "x", "y"], d=["", "1", "2"], unit=[None, "nM", "uM"])
+    adata = screen(["DMSO", "x", "y"], d=["", "1", "2"], unit=["-", "nM", "mg/kg"])
     spm.pp.perturbation_labels(adata, "label", dose="d", dose_unit="unit")
-    assert plain(adata.obs["dose_unit"]) == [None, "nM", "uM"]
+    assert plain(adata.obs["dose_unit"]) == [None, "nM", "mg/kg"]
     adata = screen(["DMSO", "[('x', 2, 'nM')]"])
     spm.pp.perturbation_labels(adata, "label")
     assert plain(adata.obs["dose_unit"]) == [None, "nM"]
+
+
+def test_doses_of_one_family_get_the_commonest_unit_of_the_screen_and_it_is_recorded():
+    adata = screen(["DMSO", "x", "x", "x", "y"], d=[0, 1, 10, 0.01, 2], unit=["uM", "nM", "nm", "µM", "mg/kg"])
+    spm.pp.perturbation_labels(adata, "label", dose="d", dose_unit="unit")
+    assert adata.obs["perturbation"].tolist() == ["control", "x@1", "x@10", "x@10", "y@2"]
+    assert plain(adata.obs["dose_unit"]) == [None, "nM", "nM", "nM", "mg/kg"]
+    np.testing.assert_array_equal(adata.obs["dose"], [np.nan, 1, 10, 10, 2])
+    assert adata.uns["perturbation"]["params"]["units"] == ["mg/kg", "nM"]
+    table = adata.uns["perturbation"]["labels"]
+    converted = table[table["converted_from"] != ""]
+    assert converted[["found", "label", "unit", "converted_from", "n_cells"]].values.tolist() == [
+        ["x", "x@10", "nM", "uM", 1]
+    ]
+
+
+def test_of_units_that_are_as_common_the_largest_is_taken():
+    assert read(["DMSO", "[('x', 500, 'nM')]", "[('x', 2, 'uM')]"]) == ["control", "x@0.5", "x@2"]
+
+
+def test_labels_with_units_of_their_own_are_converted_with_the_rest():
+    labels = ["DMSO", "[('x', 1, 'uM'), ('y', 250, 'nM')]", "x@2 uM", "y@3 nM"]
+    assert read(labels) == ["control", "x@1+y@0.25", "x@2", "y@0.003"]
+
+
+def test_a_unit_that_only_some_doses_of_a_drug_have_is_warned_of_and_a_dose_without_stays():
+    adata = screen(["DMSO", "x", "x"], d=[0, 5, 5], unit=[None, "nM", None])
+    with pytest.warns(UserWarning, match=r"doses of \['x'\] have a unit and others none") as told:
+        spm.pp.perturbation_labels(adata, "label", dose="d", dose_unit="unit")
+    assert told[0].filename == __file__
+    assert plain(adata.obs["dose_unit"]) == [None, "nM", None]
+    adata = screen(["DMSO", "x"], d=[0, 5])
+    spm.pp.perturbation_labels(adata, "label", dose="d")
+    assert plain(adata.obs["dose_unit"]) == [None, None]
+
+
+def test_a_drug_at_dose_0_is_the_control_and_a_gene_beside_no_drug_is_itself():
+    adata = screen(
+        ["x", "x", "TP53", "TP53+x", "TP53+x", "a@0+b@2", "(+)-JQ1"], d=[0.0, 1.0, 0.0, 0.0, 3.0, np.nan, 0.0]
+    )
+    spm.pp.perturbation_labels(adata, "label", dose="d")
+    assert adata.obs["perturbation"].tolist() == ["control", "x@1", "TP53", "TP53", "TP53+x@3", "b@2", "control"]
+    assert adata.obs["is_control"].tolist() == [True, False, False, False, False, False, True]
+
+
+def test_wells_at_dose_0_alone_are_controls_enough():
+    adata = screen(["x", "x", "y"], d=[0.0, 1.0, 2.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        spm.pp.perturbation_labels(adata, "label", dose="d")
+    assert adata.obs["is_control"].tolist() == [True, False, False]
+
+
+drug_names = st.one_of(
+    st.sampled_from(["(+)-JQ1", "a@b", "chr1:10-20", "IL2+", "dasatinib", "5-FU"]),
+    st.text(alphabet="XYZ12+@:-()α", min_size=1, max_size=8).filter(lambda text: text.strip("+@:-()12")),
+)
+some_doses = st.sampled_from([0.0, 1e-3, 0.5, 3.0, 1e4])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(drug_names, some_doses), min_size=1, max_size=4))
+def test_a_column_of_drugs_beside_a_column_of_doses_is_read_as_labels_with_doses(pairs):
+    adata = screen(["vehicle", *(Part(name).label for name, _ in pairs)], d=[0.0, *(dose for _, dose in pairs)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        spm.pp.perturbation_labels(adata, "label", dose="d", perturbation_type="drug")
+    wanted = [Condition((Part(name, "", dose),)).label for name, dose in pairs]
+    assert adata.obs["perturbation"].tolist() == ["control", *wanted]
+
+
+def test_names_with_marks_are_taken_as_they_are_beside_a_column_of_doses():
+    adata = screen(["DMSO", "(+)-JQ1", "a@b", "chr1:10-20"], d=[0, 0.5, 0.5, 0])
+    spm.pp.perturbation_labels(adata, "label", dose="d")
+    assert adata.obs["perturbation"].tolist() == ["control", "(\\+)-JQ1@0.5", "a\\@b@0.5", "control"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(drug_names, some_doses.filter(bool), min_size=2, max_size=3), st.booleans(), st.randoms())
+def test_combinations_with_a_dose_each_are_read_in_any_order(doses, with_gene, random):
+    parts = [Part(name, "", dose) for name, dose in doses.items()] + [Part("TP53")] * with_gene
+    random.shuffle(parts)
+    label = "+".join(part.label for part in parts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert read(["control", f"{label}+z\\+@0"])[1] == Condition(tuple(parts)).label
+        listed = str([(part.name, part.dose, "nM") for part in parts if part.dose])
+        drugs = Condition(tuple(part for part in parts if part.dose))
+        assert read(["control", listed])[1] == drugs.label
 
 
 def test_a_dose_belongs_to_the_drug_not_to_the_gene_beside_it():
@@ -308,6 +397,10 @@ TWICE = {
     ),
     "rename": (lambda: screen(["contrl", "A"]), {"column": "label", "rename": {"contrl": "control"}}),
     "strange names": (lambda: screen(["ctrl", "(+)-JQ1", "compound@home", "x\\y", "A_B"], column="perturbation"), {}),
+    "units to convert": (
+        lambda: screen(["ctrl", "x", "y"], column="perturbation", dose=["0", "1", "2"], dose_unit=["", "nM", "uM"]),
+        {"dose": "dose", "dose_unit": "dose_unit"},
+    ),
     "two kinds": (lambda: screen(["ctrl", "MYC_KO", "MYC_activation"], column="perturbation"), {}),
 }
 
@@ -426,7 +519,9 @@ def test_cells_and_genes_that_occur_twice_do_no_harm():
         ({"column": "label", "dose": "infinite"}, ValueError, "finite"),
         ({"column": "label", "perturbation_type": "magic"}, ValueError, "must be one of.*found 'magic'"),
         ({"column": "tuples"}, ValueError, "cannot be read"),
-        ({"column": "units"}, ValueError, r"several for \['x@1'\].*one unit"),
+        ({"column": "units"}, ValueError, r"doses of 'x' are in \['mg/kg', 'nM'\].*one family"),
+        ({"column": "label", "dose_unit": "parsec"}, ValueError, r"a column of `adata.obs` or one of \['M'.*'parsec'"),
+        ({"column": "label", "dose": "one", "dose_unit": "words"}, ValueError, r"one of \['M', 'mM'.*found '1\+1'"),
     ],
 )
 def test_what_cannot_be_read_is_refused_and_nothing_is_changed(options, error, said):
@@ -437,7 +532,8 @@ def test_what_cannot_be_read_is_refused_and_nothing_is_changed(options, error, s
         words=["1", "1+1"],
         infinite=[1, np.inf],
         tuples=["ctrl", "('a', b)"],
-        units=["('x', 1, 'nM')", "('x', 1, 'uM')"],
+        units=["('x', 1, 'nM')", "('x', 1, 'mg/kg')"],
+        one=[np.nan, 1],
     )
     before = adata.copy()
     with pytest.raises(error, match=said):

@@ -52,6 +52,44 @@ def test_each_context_is_compared_with_its_own_controls(adata):
     assert bulk.n_obs == len(mean)
 
 
+@pytest.mark.parametrize("storage", ["sparse", "dense"])
+def test_after_matching_each_cell_is_compared_with_the_controls_of_its_batch(adata, storage):
+    if storage == "dense":
+        as_dense(adata)
+    spm.pp.match_controls(adata, "batch")
+    bulk = spm.pp.pseudobulk(adata, context="cell_line")
+    cells, obs = adata.to_df(), adata.obs
+    control = cells[obs["is_control"]].groupby([obs["cell_line"], obs["batch"]], observed=True).mean()
+    keys = pd.MultiIndex.from_frame(obs[["cell_line", "batch"]].astype(str))
+    differences = cells - control.loc[keys].to_numpy()
+    mean = differences.groupby([obs["perturbation"], obs["cell_line"]], observed=True).mean()
+    for number, key in enumerate(zip(bulk.obs["perturbation"], bulk.obs["cell_line"])):
+        np.testing.assert_allclose(bulk.layers["delta"][number], mean.loc[key], atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_against_the_controls_of_their_own_plate_effects_are_nearer_to_the_truth(seed):
+    adata = spm.datasets.toy_drugs(n_genes=60, n_drugs=12, cells_per_condition=40, random_state=seed)
+    adata = adata[adata.obs["cell_line"] == "line_A"].copy()
+    spm.pp.perturbation_labels(adata, "drug", dose="dose", dose_unit="dose_unit")
+    spm.pp.normalize(adata)
+    truth, agreement = adata.uns["toy"]["effects"], []
+    for match in (False, True):
+        if match:
+            spm.pp.match_controls(adata, "plate")
+        delta = spm.pp.pseudobulk(adata).to_df(layer="delta")
+        strong = [label for label in delta.index if label.endswith("@10")]
+        agreement.append(np.mean([np.corrcoef(delta.loc[one], truth.loc[one])[0, 1] for one in strong]))
+    assert agreement[1] > agreement[0] + 0.05
+
+
+def test_a_batch_without_controls_is_told(adata):
+    spm.pp.match_controls(adata, "batch")
+    part = adata[~(adata.obs["is_control"] & (adata.obs["batch"] == "batch1")).to_numpy()].copy()
+    with pytest.warns(UserWarning, match="rows of the profiles have cells without control cells of their own group"):
+        spm.pp.pseudobulk(part)
+
+
 def test_counts_are_summed_where_there_are_counts(adata):
     bulk = spm.pp.pseudobulk(adata)
     counts = pd.DataFrame(adata.layers["counts"].toarray()).groupby(adata.obs["perturbation"].to_numpy()).sum()

@@ -331,3 +331,110 @@ def test_a_scheme_that_cannot_be_read_is_refused(scheme, said):
     with pytest.raises(ValueError, match=said):
         spm.pp.split_conditions(adata, scheme)
     assert "split" not in adata.obs
+
+
+# ---------------------------------------------------------------- doses, pairs, matched controls
+
+
+def drug_screen():
+    """Six drugs at one to five doses, combinations with a gene, on four plates in two lines, each with controls."""
+    doses = {"a": [1, 3, 10], "b": [0.1, 1, 10, 100], "c": [1, 10], "d": [5], "e": [1, 2, 3, 4, 5], "f": [1, 2, 3]}
+    labels = [f"{name}@{dose}" for name, some in doses.items() for dose in some] + ["TP53", "TP53+a@3", "TP53+b@100"]
+    labels = [*labels, *["DMSO"] * 6] * 4
+    obs = pd.DataFrame({"condition": labels}, index=[f"c{number}" for number in range(len(labels))])
+    obs["plate"] = np.repeat([f"p{number}" for number in range(4)], len(labels) // 4)
+    obs["line"] = np.where(obs["plate"].isin(["p0", "p1"]), "x", "y")
+    adata = AnnData(np.zeros((len(obs), 1), np.float32), obs=obs)
+    spm.pp.perturbation_labels(adata, "condition", dose_unit="uM")
+    return adata
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_by_default_a_drug_is_held_out_with_all_its_doses_and_its_combinations(seed):
+    adata = drug_screen()
+    spm.pp.split_conditions(adata, test_size=0.3, random_state=seed)
+    found = sides(adata)
+    names = {label: {part.split("@")[0] for part in label.split("+")} for label in found.index}
+    alone = {name for label, side in found.items() if side == "test" and "+" not in label for name in names[label]}
+    assert alone
+    assert all(side == "test" for label, side in found.items() if names[label] & alone)
+
+
+def test_the_middle_dose_of_every_drug_with_three_is_held_out_and_the_others_are_seen():
+    adata = drug_screen()
+    spm.pp.split_conditions(adata, "dose", context="line")
+    found = sides(adata)
+    assert sorted(found.index[found == "test"]) == ["TP53+a@3", "a@3", "b@1", "e@3", "f@2"]
+    trained = {label.split("@")[0] for label in found.index[found == "train"]}
+    assert {label.split("@")[0] for label in found.index[found == "val"]} <= trained and (found == "val").any()
+    spm.pp.split_conditions(adata, "dose", held_out="highest", test_size=0.5)
+    assert set(sides(adata)[lambda one: one == "test"].index) <= {"a@10", "b@100", "TP53+b@100", "e@5", "f@3"}
+    assert adata.uns["split"]["params"]["held_out"] == ["highest"]
+
+
+def test_pairs_are_held_out_of_conditions_and_lines_that_are_seen_elsewhere():
+    adata = drug_screen()
+    spm.pp.split_conditions(adata, "pair", context="line")
+    treated = adata.obs[~adata.obs["is_control"]]
+    per = treated.groupby(["perturbation", "line"], observed=True)["split"].agg(["nunique", "first"])
+    assert (per["nunique"] == 1).all()
+    n = len(per)
+    assert (per["first"] == "test").sum() == int(np.ceil(0.2 * n))
+    train = treated[treated["split"] == "train"]
+    assert set(train["perturbation"]) == set(treated["perturbation"])
+    assert set(train["line"]) == {"x", "y"}
+    controls = adata.obs[adata.obs["is_control"]]
+    assert (controls.groupby("line", observed=True)["split"].nunique() == 3).all()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options", "said"),
+    [
+        ("pair", {}, "needs `context=`"),
+        ("dose", {"held_out": "tenth"}, r"one of \['middle', 'highest', 'lowest'\].*'tenth'"),
+    ],
+)
+def test_doses_and_pairs_that_are_not_there_are_refused(scheme, options, said):
+    adata = drug_screen()
+    with pytest.raises(ValueError, match=said):
+        spm.pp.split_conditions(adata, scheme, **options)
+    assert "split" not in adata.obs
+
+
+def test_genes_have_no_doses_to_hold_out():
+    with pytest.raises(ValueError, match="at least 3 doses; found at most 0.*dose="):
+        spm.pp.split_conditions(screen(), "dose")
+
+
+def test_matched_controls_go_where_their_treated_cells_go():
+    adata = drug_screen()
+    one_plate = adata.obs["perturbation"].isin(["e@1", "e@2"]) | (adata.obs["plate"] != "p3")
+    adata = adata[(one_plate | adata.obs["is_control"]).to_numpy()].copy()
+    spm.pp.match_controls(adata, "plate")
+    given = {"train": ["e@1", "e@2", "a@1", "b@1"], "val": ["a@3"], "test": ["a@10", "b@10"]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        spm.pp.split_conditions(adata, given)
+    controls = adata.obs[adata.obs["is_control"]]
+    assert set(controls.loc[controls["plate"] == "p3", "split"]) == {"train"}
+    assert (controls[controls["plate"] != "p3"].groupby("plate", observed=True)["split"].nunique() == 3).all()
+
+
+def test_a_held_out_line_keeps_matched_controls_for_training():
+    adata = drug_screen()
+    spm.pp.match_controls(adata, "plate")
+    spm.pp.split_conditions(adata, "context", context="line", held_out="y")
+    controls = adata.obs[adata.obs["is_control"]]
+    per = controls.groupby("plate", observed=True)["split"].agg(set)
+    assert per["p0"] == per["p1"] == {"train", "val"}
+    assert per["p2"] == per["p3"] == {"train", "test"}
+
+
+def test_groups_with_fewer_controls_than_sides_are_told():
+    adata = drug_screen()
+    extra = np.flatnonzero(adata.obs["is_control"] & (adata.obs["plate"] == "p0"))[1:]
+    adata = adata[np.delete(np.arange(adata.n_obs), extra)].copy()
+    spm.pp.match_controls(adata, "plate")
+    with pytest.warns(UserWarning, match="^1 control groups have fewer control cells than sides") as told:
+        spm.pp.split_conditions(adata)
+    assert told[0].filename == __file__

@@ -356,6 +356,24 @@ def test_a_held_out_context_is_judged_by_context(adata):
     assert leaks(adata, context="cell_line") == []
 
 
+def test_a_held_out_pair_is_judged_in_its_context(adata):
+    spm.pp.split_conditions(adata, "pair", context="cell_line")
+    assert leaks(adata) == []
+    adata.uns["split"]["params"]["scheme"] = "column mine"
+    assert SHARED in leaks(adata)
+
+
+def test_a_held_out_dose_of_a_seen_drug_is_a_task_and_not_a_leak():
+    adata = spm.datasets.toy_drugs(n_genes=40, n_drugs=8, cells_per_condition=12, n_control=90)
+    spm.pp.perturbation_labels(adata, "drug", dose="dose", dose_unit="dose_unit")
+    spm.pp.normalize(adata)
+    spm.pp.match_controls(adata, "plate")
+    spm.pp.split_conditions(adata, "dose")
+    assert leaks(adata) == []
+    assert verdicts(adata)[PARTS] == "warning"
+    assert "8 at another dose" in found(adata, PARTS)
+
+
 def test_a_single_in_a_training_combination_is_a_leak_unless_the_split_says_so(adata):
     plant_part(adata)
     adata.uns["split"]["params"]["scheme"] = "condition"

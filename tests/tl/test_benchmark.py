@@ -204,3 +204,50 @@ def test_the_ridge_from_a_condition_s_own_cells_is_a_mode_and_its_leak_is_named(
     assert found["summary"].loc["embedding_ridge", "mse"] < found["summary"].loc["ridge", "mse"]
     with pytest.raises(KeyError, match="X_none"):
         spm.tl.benchmark(screen, ["embedding_ridge:X_none"])
+
+
+# ---------------------------------------------------------------- drugs on plates
+
+
+@pytest.fixture(scope="module")
+def drugs():
+    adata = spm.datasets.toy_drugs(n_genes=40, n_drugs=12, cells_per_condition=16, n_control=150)
+    spm.pp.perturbation_labels(adata, "drug", dose="dose", dose_unit="dose_unit")
+    spm.pp.normalize(adata)
+    return adata
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options", "context"),
+    [("dose", {}, None), ("pair", {"context": "cell_line"}, "cell_line"), ("perturbation", {}, None)],
+)
+@pytest.mark.parametrize("matched", [False, True])
+def test_doses_pairs_and_drugs_are_judged_with_and_without_matched_controls(drugs, scheme, options, context, matched):
+    adata = drugs.copy()
+    if matched:
+        spm.pp.match_controls(adata, "plate")
+    spm.pp.split_conditions(adata, scheme, **options)
+    spm.tl.benchmark(adata, ["no_change", "mean"], context=context)
+    on_test = adata.obs[(adata.obs["split"] == "test") & ~adata.obs["is_control"]]
+    keys = ["perturbation", *([context] if context else [])]
+    wanted = on_test[keys].astype(str).drop_duplicates()
+    judged = adata.uns["benchmark"]["conditions"]
+    assert len(judged) == len(wanted)
+    assert set(judged["perturbation"]) == set(wanted["perturbation"])
+    assert np.isfinite(adata.uns["benchmark"]["summary"].loc["mean", "pearson_delta"])
+    if scheme == "dose":
+        assert set(judged["novelty"]) == {"seen gene"}
+
+
+def test_predictions_are_judged_against_the_controls_of_their_plate(drugs):
+    adata = drugs.copy()
+    spm.pp.match_controls(adata, "plate")
+    spm.pp.split_conditions(adata, "dose")
+    spm.tl.train_predictor(adata, preset="fast")
+    held_out = sorted(adata.obs.query("split == 'test' and not is_control")["perturbation"].astype(str).unique())
+    predicted = spm.tl.predict(adata, held_out)
+    spm.tl.evaluate(predicted, adata)
+    assert set(predicted.obs["split"]) == {"test"}
+    assert np.isfinite(predicted.obs["pearson_delta"]).all()
+    coverage = predicted.uns["evaluation"].get("coverage")
+    assert coverage is None or coverage["observed"].between(0, 1).all()

@@ -177,7 +177,8 @@ def test_every_model_and_split_can_be_described():
         assert describe_model(name)
     assert "wrong genes" in describe_model("ridge_shuffled") and "from string" in describe_model("knn:string")
     assert describe_model("predicted") == ""
-    assert set(SPLIT_WORDS) == {"perturbation", "condition", "kfold", "simulation", "doubles", "context", "cell"}
+    by_condition = {"perturbation", "condition", "kfold", "simulation", "doubles"}
+    assert set(SPLIT_WORDS) == by_condition | {"context", "dose", "pair", "cell"}
 
 
 def test_baselines_that_must_be_the_same_for_all_raise_no_alarm(page):

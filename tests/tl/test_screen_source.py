@@ -78,6 +78,21 @@ def test_cells_are_compared_with_their_controls(world, other):
     assert np.corrcoef(a, b)[0, 1] > 0.5
 
 
+def test_matched_cells_are_compared_with_the_controls_of_their_batch(world):
+    still = world.copy()
+    still.X = still.X.toarray()
+    shifted = still.copy()
+    shifted.X = shifted.X + shifted.obs["batch"].cat.codes.to_numpy(np.float32)[:, None]
+    products = []
+    for reference in (still, shifted):
+        spm.pp.match_controls(reference, "batch")
+        adata = world.copy()
+        spm.tl.gene_features(adata, "screen", reference=reference, width={"screen": 3})
+        rows = rows_of(adata, "screen", list(single_effects(world)[0].index))
+        products.append(rows @ rows.T)
+    np.testing.assert_allclose(*products, atol=1e-3)
+
+
 @pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
 def test_genes_not_perturbed_there_are_unknown_and_zero_and_survive_a_file(world, other, suffix, tmp_path):
     adata = world.copy()

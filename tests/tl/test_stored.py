@@ -93,13 +93,24 @@ def test_another_gene_set_is_refused_with_the_genes_that_lack(trained, tmp_path)
     missing = sorted(trained.var_names[:3])
     for call in (
         lambda: spm.tl.predict(other, "GATA2"),
-        lambda: spm.tl.predict(other, "GATA2", predictor=tmp_path / "p"),
-        lambda: spm.tl.predict(other, "GATA2", predictor=trained),
         lambda: spm.tl.load_predictor(other, tmp_path / "p", key_added="loaded"),
     ):
         with pytest.raises(ValueError, match=rf"trained on 40 genes; 3 of them are not.*{missing[0]}.*train again"):
             call()
     assert "loaded" not in other.uns
+
+
+def test_a_predictor_from_elsewhere_says_which_genes_it_does_not_find_and_refuses_strangers(trained, tmp_path):
+    spm.tl.save_predictor(trained, tmp_path / "p")
+    some = trained[:, trained.var_names[3:]].copy()
+    del some.uns["predictor"]
+    for predictor in (tmp_path / "p", trained):
+        with pytest.warns(UserWarning, match="3 of 40 genes"):
+            found = spm.tl.predict(some, "GATA2", predictor=predictor)
+        np.testing.assert_array_equal(found.layers["delta"], spm.tl.predict(trained, "GATA2").layers["delta"])
+    few = trained[:, trained.var_names[30:]].copy()
+    with pytest.raises(ValueError, match="30 of them are not in `adata`"):
+        spm.tl.predict(few, "GATA2", predictor=trained)
 
 
 def test_a_folder_is_replaced_only_when_asked_and_saving_changes_nothing(trained, tmp_path, everything_in):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,8 +23,10 @@ from scperturbmamba._checks import (
     check_unique_genes,
 )
 from scperturbmamba.data.conditions import Condition
+from scperturbmamba.data.control_groups import SharedControls, control_groups, warn_of_unmatched
 from scperturbmamba.data.counts import find_counts
 from scperturbmamba.data.covariates import Covariates, read_covariates
+from scperturbmamba.data.doses import Doses
 from scperturbmamba.data.feature_tables import FeatureTable, read_features
 from scperturbmamba.data.profiles import effect_profiles, group_rows
 from scperturbmamba.data.words import words_of
@@ -83,8 +85,12 @@ class Bundle:
     weight
         (rows × genes), float32: how much each number of ``delta`` counts, 0 where it is not known (``delta`` is 0
         there); None where every number counts the same.
-    control_se
-        (contexts × genes), float32: standard error of ``control``, a part of every ``se``; None where it is not known.
+    own_se
+        (rows × genes), float32: the part of ``se`` that is the treated cells'; None where it is not known.
+    controls
+        Which control cells each row is compared with; None where it is not known.
+    doses
+        How high the doses of each drug go, and their units.
     """
 
     genes: tuple[str, ...]
@@ -100,7 +106,9 @@ class Bundle:
     features: tuple[FeatureTable, ...]
     cells: Cells | None = None
     weight: NDArray[np.float32] | None = None
-    control_se: NDArray[np.float32] | None = None
+    own_se: NDArray[np.float32] | None = None
+    controls: SharedControls | None = None
+    doses: Doses = field(default_factory=Doses)
 
     @classmethod
     def from_adata(
@@ -151,7 +159,9 @@ class Bundle:
             covariates=read_covariates(adata, covariates, row_of_cell, train.control_cell, len(rows)),
             features=read_features(adata, features, modelled),
             cells=_cells(adata, modelled, row_of_cell, train.control_cell) if with_cells else None,
-            control_se=train.control_se,
+            own_se=np.vstack([train.own_se, val.own_se]),
+            controls=train.controls.and_then(val.controls),
+            doses=Doses.of(adata),
         )
 
     def training(self) -> NDArray[np.int64]:
@@ -178,6 +188,8 @@ class Bundle:
             covariates=replace(self.covariates, rows=self.covariates.rows[rows]),
             cells=cells,
             weight=None if self.weight is None else self.weight[rows],
+            own_se=None if self.own_se is None else self.own_se[rows],
+            controls=None if self.controls is None else self.controls.take(rows),
         )
 
     @cached_property
@@ -204,9 +216,10 @@ class _Side:
     se: NDArray[np.float32]
     n_cells: NDArray[np.int64]
     control: NDArray[np.float32]
-    control_se: NDArray[np.float32]
     cell_row: NDArray[np.int64]
     control_cell: NDArray[np.int64]
+    own_se: NDArray[np.float32]
+    controls: SharedControls
 
     def restricted_to(self, contexts: tuple[str, ...]) -> _Side:
         keep = self.rows["context"].isin(contexts).to_numpy()
@@ -216,7 +229,7 @@ class _Side:
         new[np.flatnonzero(keep)] = np.arange(keep.sum())
         return _Side(
             self.rows[keep], contexts, self.delta[keep], self.se[keep], self.n_cells[keep], self.control,
-            self.control_se, new[self.cell_row], self.control_cell,
+            new[self.cell_row], self.control_cell, self.own_se[keep], self.controls.take(np.flatnonzero(keep)),
         )  # fmt: skip
 
 
@@ -238,7 +251,8 @@ def _side(adata: AnnData, split: str, side: str, context: str | None) -> _Side:
             'label (`spm.pp.perturbation_labels(adata, column, control="...")`) and run `spm.pp.split_conditions`.'
         )
         raise ValueError(msg)
-    profiles = effect_profiles(part.X, rows, group) if len(rows) else None
+    profiles = effect_profiles(part.X, rows, group, control_groups(part)) if len(rows) else None
+    warn_of_unmatched(profiles.n_unmatched if profiles else 0, f"of the side {side!r}")
     treated = np.flatnonzero(~is_control)
     renumber = np.full(len(rows) + 1, -1)
     renumber[treated] = np.arange(len(treated))
@@ -254,9 +268,10 @@ def _side(adata: AnnData, split: str, side: str, context: str | None) -> _Side:
         se=profiles.se[treated] if profiles else empty,
         n_cells=profiles.n_cells[treated] if profiles else np.zeros(0, np.int64),
         control=profiles.control if profiles else empty,
-        control_se=profiles.control_se if profiles else empty,
         cell_row=cell_row,
         control_cell=control_cell,
+        own_se=profiles.own_se[treated] if profiles else empty,
+        controls=profiles.shared.take(treated) if profiles else SharedControls.none(),
     )
 
 

@@ -1,6 +1,7 @@
 r"""A condition is a set of parts; the empty set is the control. Here is the grammar of its label.
 
 ``control``, ``TP53``, ``MYC+TP53`` (sorted), ``dasatinib@10``, ``TP53+dasatinib@10``, ``MYC:CRISPRa``.
+A part at dose 0 is no part: ``dasatinib@0`` is the control, and ``TP53+dasatinib@0`` is ``TP53``.
 A ``+``, ``@``, ``:`` or ``\`` inside a name is written with a backslash before it.
 """
 
@@ -68,7 +69,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Condition:
-    """An unordered set of parts; the empty set is the control.
+    """An unordered set of parts; the empty set is the control, and so is a drug at dose 0.
 
     Examples
     --------
@@ -77,12 +78,15 @@ class Condition:
     'MYC+TP53'
     >>> Condition.parse("control").parts
     ()
+    >>> Condition.parse("TP53+dasatinib@0").label
+    'TP53'
     """
 
     parts: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "parts", tuple(sorted(set(self.parts), key=_rank)))
+        done = {part for part in self.parts if part.dose != 0}
+        object.__setattr__(self, "parts", tuple(sorted(done, key=_rank)))
 
     @classmethod
     def of(cls, *names: str, kind: str = "") -> Condition:
@@ -94,7 +98,7 @@ class Condition:
         """Read a canonical label; raise ValueError where it breaks the grammar."""
         if label == CONTROL:
             return cls()
-        return cls(tuple(_parse_part(tokens, label) for tokens in _split_parts(label)))
+        return cls(parse_parts(label))
 
     @property
     def label(self) -> str:
@@ -118,6 +122,11 @@ class Condition:
     def without_kinds(self) -> Condition:
         """Drop the kinds, as in the label of a screen with one kind only."""
         return Condition(tuple(replace(part, kind="") for part in self.parts))
+
+
+def parse_parts(label: str) -> tuple[Part, ...]:
+    """Read the parts of a canonical label as they stand there, those at dose 0 too."""
+    return tuple(_parse_part(tokens, label) for tokens in _split_parts(label))
 
 
 def _rank(part: Part) -> tuple[str, str, float]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from scperturbmamba.data.conditions import Condition, Part
+from scperturbmamba.data.conditions import Condition, Part, parse_parts
 from scperturbmamba.data.control_names import is_control_name
+from scperturbmamba.data.dose_units import common_units, convert, find_unit, read_unit
 
 _KIND_WORDS = {
     "ko": "knockout", "knockout": "knockout", "crispr": "knockout", "crisprko": "knockout", "cas9": "knockout",
@@ -24,7 +26,7 @@ _GEARS_NAME = re.compile(r"^(?P<cell>.+?)_(?P<condition>[^_]+)_1(?P<pair>\+1)?$"
 _TWICE = re.compile(r"^(?P<targets>.+)__(?P=targets)$")
 _CELL_PREFIX = re.compile(r"^.+?_---_(.+)$")
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
-_DOSED = re.compile(r"^(?P<name>.+)@\s*(?P<dose>\d+(?:\.\d+)?(?:e[+-]?\d+)?)$", re.IGNORECASE)
+_DOSED = re.compile(r"^(?P<name>.+)@\s*(?P<dose>\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(?P<unit>[^\d\s.].*)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,37 @@ class Reading:
     ----------
     condition
         The canonical condition.
-    unit
-        The unit of the dose, where the label names one.
+    units
+        Name and unit of each drug whose unit the label names; doses of one family are all in one unit.
     """
 
     condition: Condition
-    unit: str = ""
+    units: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def unit(self) -> str:
+        """The unit of every dose of the label, where it names one for all; else empty."""
+        named = dict(self.units)
+        found = {named.get(part.name, "") for part in self.condition.parts if part.dose is not None}
+        return found.pop() if len(found) == 1 else ""
+
+    def in_units(self, wanted: Mapping[str, str]) -> Condition:
+        """Return the condition with the dose of each drug in the unit wanted for its name.
+
+        Raises
+        ------
+        ValueError
+            A unit of the label is of another family than the one wanted.
+        """
+        named = dict(self.units)
+        return Condition(
+            tuple(
+                _in_unit(part, named[part.name], wanted[part.name])
+                if part.name in named and wanted.get(part.name)
+                else part
+                for part in self.condition.parts
+            )
+        )
 
 
 def kind_of(word: str) -> str:
@@ -49,7 +76,7 @@ def kind_of(word: str) -> str:
 
 
 def read_label(label: str, known: Collection[str], *, separator: str | None = None) -> Reading:
-    """Read one label of any dialect.
+    """Read one label of any dialect; a dose may carry a unit, as in ``dasatinib@10 nM``.
 
     Parameters
     ----------
@@ -60,6 +87,11 @@ def read_label(label: str, known: Collection[str], *, separator: str | None = No
         underscore joins two parts or belongs to a name.
     separator
         What joins two parts, where the user says so.
+
+    Raises
+    ------
+    ValueError
+        A list of (name, dose, unit) cannot be read, or a drug has doses that cannot be converted into each other.
     """
     text = label.strip()
     if _TUPLE.match(text):
@@ -69,8 +101,26 @@ def read_label(label: str, known: Collection[str], *, separator: str | None = No
         text = _gears_condition(text, known)
     if is_control_name(text):
         return Reading(Condition())
-    parts = [_read_part(piece) for piece in _cut(text, known, separator) if not is_control_name(piece)]
-    return Reading(Condition(tuple(part for part in parts if not is_control_name(part.name))))
+    return _reading([_read_part(piece) for piece in _cut(text, known, separator) if not is_control_name(piece)], text)
+
+
+def _reading(found: Sequence[tuple[Part, str]], label: str) -> Reading:
+    """Return the reading of parts and their units; doses of one family get the commonest unit of the label."""
+    found = [(part, unit) for part, unit in found if not is_control_name(part.name) and part.dose != 0]
+    counts = Counter(unit for _, unit in found if unit)
+    wanted = common_units(counts)
+    parts = [_in_unit(part, unit, wanted[unit]) if unit else part for part, unit in found]
+    units = {(part.name, wanted[unit]) for part, unit in found if unit}
+    if len(dict(units)) < len(units):
+        msg = (
+            f"label {label!r} has doses of one drug in units that cannot be converted: {sorted(counts)}. Give one unit."
+        )
+        raise ValueError(msg)
+    return Reading(Condition(tuple(parts)), tuple(sorted(units)))
+
+
+def _in_unit(part: Part, unit: str, wanted: str) -> Part:
+    return part if part.dose is None else replace(part, dose=convert(part.dose, unit, wanted))
 
 
 def _gears_condition(text: str, known: Collection[str]) -> str:
@@ -90,9 +140,9 @@ def _read_tuples(text: str) -> Reading:
         raise ValueError(msg) from None
     rows = [found] if isinstance(found, tuple) else list(found)
     dosed = [row for row in rows if not is_control_name(str(row[0]))]
-    parts = tuple(Part(str(row[0]), "drug", _number(row[1], text) if len(row) > 1 else None) for row in dosed)
-    units = {str(row[2]) for row in dosed if len(row) > 2}
-    return Reading(Condition(parts), units.pop() if len(units) == 1 else "")
+    parts = [Part(str(row[0]), "drug", _number(row[1], text) if len(row) > 1 else None) for row in dosed]
+    units = [read_unit(str(row[2])) if len(row) > 2 and part.dose else "" for row, part in zip(dosed, parts)]
+    return _reading(list(zip(parts, units)), text)
 
 
 def _number(value: object, label: str) -> float:
@@ -108,7 +158,7 @@ def _cut(text: str, known: Collection[str], separator: str | None) -> list[str]:
     if separator is not None:
         return [piece.strip() for piece in text.split(separator) if piece.strip()] or [text]
     if "\\" in text and _is_canonical(text):
-        return [part.label for part in Condition.parse(text).parts]
+        return [part.label for part in parse_parts(text)]
     if text in known:
         return [text]
     pieces = _outside_brackets(text)
@@ -138,16 +188,18 @@ def _outside_brackets(text: str) -> list[str]:
 
 def _is_canonical(text: str) -> bool:
     try:
-        return Condition.parse(text).label == text
+        return "+".join(part.label for part in parse_parts(text)) == text
     except ValueError:
         return False
 
 
-def _read_part(text: str) -> Part:
+def _read_part(text: str) -> tuple[Part, str]:
+    """Return a part, and the unit that stands after its dose."""
     dosed = _DOSED.match(text)
-    if dosed and not _ends_escaped(dosed["name"]):
-        return replace(_read_named(dosed["name"].strip()), dose=float(dosed["dose"]))
-    return _read_named(text)
+    unit = find_unit(dosed["unit"]) if dosed and dosed["unit"] else ""
+    if dosed and not _ends_escaped(dosed["name"]) and bool(unit) == bool(dosed["unit"]):
+        return replace(_read_named(dosed["name"].strip()), dose=float(dosed["dose"])), unit
+    return _read_named(text), ""
 
 
 def _read_named(text: str) -> Part:
@@ -167,8 +219,8 @@ def _ends_escaped(text: str) -> bool:
 
 def _unescaped(text: str) -> str:
     """Return the name that a canonical label writes with backslashes; any other text is a name as it is."""
-    names = Condition.parse(text).names if "\\" in text and _is_canonical(text) else ()
-    return names[0] if len(names) == 1 else text
+    parts = parse_parts(text) if "\\" in text and _is_canonical(text) else ()
+    return parts[0].name if len(parts) == 1 else text
 
 
 def looks_like_column_of(column: str) -> str:

@@ -15,6 +15,7 @@ from scperturbmamba import _keys
 from scperturbmamba._checks import check_in_memory, check_key, check_unique_genes
 from scperturbmamba.data.bundle import Bundle, modelled_genes, with_kinds
 from scperturbmamba.data.covariates import Covariates
+from scperturbmamba.data.doses import Doses
 from scperturbmamba.data.feature_tables import read_features
 from scperturbmamba.data.profiles import group_rows
 from scperturbmamba.data.statistics import group_sums
@@ -108,6 +109,7 @@ def effect_bundle(adata: AnnData, *, split: str, context: str | None, features: 
         covariates=Covariates((), np.zeros((len(rows), 0), np.float32), np.zeros(0, np.float32)),
         features=read_features(adata, features, modelled),
         weight=None if (weight == 1).all() else weight,
+        doses=Doses.of(adata),
     )
 
 

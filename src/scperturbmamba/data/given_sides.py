@@ -35,8 +35,10 @@ def read_side(word: object) -> str:
     return side
 
 
-def read_mapping(given: Mapping[str, object], known: Collection[str]) -> dict[str, str]:
+def read_mapping(given: Mapping[str, object], known: Collection[str], units: Mapping[str, str]) -> dict[str, str]:
     """Return side by canonical label, from ``{label: side}`` or ``{side: [labels]}``, labels in any dialect.
+
+    A label may give a dose in another unit than ``units``, those of the screen by drug.
 
     Raises
     ------
@@ -45,7 +47,7 @@ def read_mapping(given: Mapping[str, object], known: Collection[str]) -> dict[st
     """
     sides: dict[str, str] = {}
     for label, word in _pairs(given):
-        canonical, side = read_label(label, known).condition.label, read_side(word)
+        canonical, side = read_label(label, known).in_units(units).label, read_side(word)
         if sides.setdefault(canonical, side) != side:
             msg = f"the split puts {canonical!r} on two sides, {sides[canonical]!r} and {side!r}. Leave one."
             raise ValueError(msg)

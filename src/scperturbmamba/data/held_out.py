@@ -18,7 +18,7 @@ from scperturbmamba.data.profiles import NO_CONTEXT
 from scperturbmamba.data.splits import SIDES
 from scperturbmamba.data.words import words_of
 
-_BY_CONTEXT = "context"
+_BY_CONTEXT = frozenset({"context", "pair"})
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class HeldOut:
         check_key(adata, "obs", key, made_by="spm.pp.split_conditions")
         params = _params(adata, key)
         scheme = str(params.get("scheme", "condition" if "test_size" in params else ""))
-        if context is None and scheme == _BY_CONTEXT:
+        if context is None and scheme in _BY_CONTEXT:
             context = params.get("context")
         if context is not None:
             check_column(adata, context, argument="context")

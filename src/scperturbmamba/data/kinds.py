@@ -8,6 +8,14 @@ from dataclasses import dataclass, replace
 
 from scperturbmamba.data.conditions import Condition, Part
 
+DRUG = "drug"
+_GAIN, _LOSS = ("CRISPRa", "overexpression"), ("CRISPRi", "knockout")
+
+
+def direction(kind: str) -> int:
+    """Return 1 for a kind that gives more of a gene, -1 for one that takes it away, 0 for what is neither."""
+    return int(kind in _GAIN) - int(kind in _LOSS)
+
 
 @dataclass(frozen=True)
 class Kinds:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from scperturbmamba import _keys
 from scperturbmamba._checks import check_column
+from scperturbmamba.data.control_groups import SharedControls, are_several, match_rows
 from scperturbmamba.data.statistics import group_means
 
 NO_CONTEXT = "all"
@@ -26,18 +27,29 @@ class Profiles:
     mean, delta, se
         Rows × genes, float32, scale of X: mean over cells; minus the control of the same context; standard error of
         delta, control noise included.
-    control, control_se
-        Contexts × genes, float32: mean of the control cells, and its standard error.
+    control
+        Contexts × genes, float32: mean of the control cells.
     n_cells
         Cells per row.
+    own_se
+        Rows × genes, float32: the part of ``se`` that is the row's own cells.
+    shared
+        Which control cells each row is compared with.
+    is_matched
+        Rows are compared with control groups, several of them in some context.
+    n_unmatched
+        Rows with cells that have no control cells of their group, and were compared with the context's.
     """
 
     mean: NDArray[np.float32]
     delta: NDArray[np.float32]
     se: NDArray[np.float32]
     control: NDArray[np.float32]
-    control_se: NDArray[np.float32]
     n_cells: NDArray[np.int64]
+    own_se: NDArray[np.float32]
+    shared: SharedControls
+    is_matched: bool = False
+    n_unmatched: int = 0
 
 
 def group_rows(adata: AnnData, *, context: str | None) -> tuple[pd.DataFrame, NDArray[np.int64]]:
@@ -58,8 +70,13 @@ def group_rows(adata: AnnData, *, context: str | None) -> tuple[pd.DataFrame, ND
     return rows.set_index(pd.Index(names, name=None)), place.astype(np.int64)
 
 
-def effect_profiles(matrix: Any, rows: pd.DataFrame, group: NDArray[np.int64]) -> Profiles:
+def effect_profiles(
+    matrix: Any, rows: pd.DataFrame, group: NDArray[np.int64], control_group: NDArray[np.int64] | None = None
+) -> Profiles:
     """Average the cells of each row and subtract the control row of the same context.
+
+    With ``control_group`` (cells,), the groups of ``spm.pp.match_controls``, the effect of a row is the mean over its
+    cells of the cell minus the mean of the control cells of its group in the same context.
 
     Raises
     ------
@@ -69,16 +86,28 @@ def effect_profiles(matrix: Any, rows: pd.DataFrame, group: NDArray[np.int64]) -
     mean, se, n_cells = group_means(matrix, group, len(rows))
     is_control = (rows["label"] == _keys.CONTROL).to_numpy()
     own = control_rows(rows)
-    delta = mean - mean[own]
-    error = np.sqrt(np.square(se) + np.square(se[own]))
-    error[is_control] = se[is_control]
+    reference, noise, own_se, n_unmatched = mean[own], np.square(se[own]), se, 0
+    shared = SharedControls.of(own, is_control, n_cells)
+    context = pd.factorize(rows["context"])[0]
+    is_matched = control_group is not None and are_several(group, control_group, context)
+    if control_group is not None and is_matched:
+        moments = (mean, se, n_cells)
+        found = match_rows(matrix, group, control_group, context=context, is_control=is_control, moments=moments)
+        reference, noise, n_unmatched = found.mean, found.noise, found.n_unmatched
+        own_se, shared = np.sqrt(found.own), found.shared
+    delta = mean - reference
+    error = np.sqrt(np.square(own_se) + noise)
+    delta[is_control], error[is_control] = 0, se[is_control]
     return Profiles(
         mean=mean.astype(np.float32),
         delta=delta.astype(np.float32),
         se=error.astype(np.float32),
         control=mean[is_control].astype(np.float32),
-        control_se=se[is_control].astype(np.float32),
         n_cells=n_cells,
+        own_se=own_se.astype(np.float32),
+        shared=shared,
+        is_matched=is_matched,
+        n_unmatched=n_unmatched,
     )
 
 

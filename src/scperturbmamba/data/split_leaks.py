@@ -11,7 +11,9 @@ from scperturbmamba.data.findings import CLEAN, LEAK, WARNING, Finding, counted,
 from scperturbmamba.data.held_out import HeldOut
 from scperturbmamba.data.profiles import NO_CONTEXT
 
-_EACH_FOR_ITSELF = frozenset({"condition", "cell", "context"})  # schemes that hold out a single, not its combinations
+_EACH_FOR_ITSELF = frozenset(
+    {"condition", "cell", "context", "pair"}
+)  # schemes that hold out a single, not its combinations
 _BY_CELL = "cell"
 
 _Unit = tuple[str, str]  # label and context
@@ -38,9 +40,9 @@ def seen_parts(held: HeldOut) -> Finding:
 
     A leak is a held-out single whose part is in a training combination: all other schemes of
     ``spm.pp.split_conditions`` rule it out, and of a split that somebody else made nothing says that it was meant. A
-    warning is the same under the schemes ``"condition"``, ``"cell"`` and ``"context"``, a held-out combination with a
-    part seen, which is the task of predicting combinations, and a gene or drug seen at another dose or of another
-    kind. A condition that is itself in training is left to :func:`shared_conditions`.
+    warning is the same under the schemes ``"condition"``, ``"cell"``, ``"context"`` and ``"pair"``, a held-out
+    combination with a part seen, which is the task of predicting combinations, and a gene or drug seen at another dose
+    or of another kind. A condition that is itself in training is left to :func:`shared_conditions`.
     """
     train, test = (_units(held, side) for side in (held.train, held.test))
     parts: dict[tuple[Part, str], list[str]] = defaultdict(list)

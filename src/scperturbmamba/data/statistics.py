@@ -61,7 +61,13 @@ def against_rest(matrix: Any, groups: NDArray[np.integer], family: NDArray[np.in
     family
         (groups,): family of each group; groups of family -1 are compared with nothing and get NaN.
     """
-    mean, error, n = group_means(matrix, groups, len(family))
+    return contrasts(*group_means(matrix, groups, len(family)), family)
+
+
+def contrasts(
+    mean: NDArray[np.floating], error: NDArray[np.floating], n: NDArray[np.int64], family: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """Return Welch's t as :func:`against_rest`, from means, their standard errors and the numbers of cells."""
     sums = np.nan_to_num(mean) * n[:, None]
     spread = np.nan_to_num(np.square(error) * n[:, None])  # variance of one cell
     squares = spread * np.maximum(n - 1, 0)[:, None] + np.nan_to_num(mean) * sums

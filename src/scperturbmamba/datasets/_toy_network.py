@@ -26,19 +26,25 @@ class Network:
         Genes × pathways: what silencing a gene does to the activity of each pathway.
     wiring
         Genes × genes, sparse: direct edges from a silenced gene (row) to a reader (column).
+    reach
+        Pathways × pathways: what one pathway (row) does to the activity of each.
     """
 
     membership: NDArray[np.float64]
     loading: NDArray[np.float64]
     drive: NDArray[np.float64]
     wiring: NDArray[np.float64]
+    reach: NDArray[np.float64]
 
     def effects(self, targets: NDArray[np.int64], gain: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the change of every gene (n_targets × genes) when each target is silenced alone."""
-        through_pathways = _CEILING * np.tanh(self.drive[targets] * gain @ self.loading.T / _CEILING)
-        effect = through_pathways + self.wiring[targets]
+        effect = self.through_pathways(self.drive[targets], gain) + self.wiring[targets]
         effect[np.arange(len(targets)), targets] = -1.6
         return effect
+
+    def through_pathways(self, activity: NDArray[np.float64], gain: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the change of every gene (n × genes) where the activity of pathways changes (n × pathways)."""
+        return np.asarray(_CEILING * np.tanh(activity * gain @ self.loading.T / _CEILING), np.float64)
 
     def interaction(self, a: int, b: int, gain: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return what a pair does beyond the sum of its parts: saturation where both drive one pathway."""
@@ -61,7 +67,7 @@ def make_network(genes: pd.DataFrame, n_pathways: int, rng: np.random.Generator,
     strength = rng.lognormal(-0.25, 0.45, (n_genes, 1))
     drive = -strength * (membership @ reach)
     edges = rng.normal(0, 0.6, (n_genes, n_genes)) * (rng.random((n_genes, n_genes)) < 0.01)
-    return Network(membership, loading, drive, edges - neighbours * _neighbours(genes))
+    return Network(membership, loading, drive, edges - neighbours * _neighbours(genes), reach)
 
 
 def _membership(n_genes: int, n_pathways: int, rng: np.random.Generator) -> NDArray[np.float64]:

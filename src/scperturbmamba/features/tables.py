@@ -1,4 +1,4 @@
-"""Any gene × number table of the user's, looked up by name."""
+"""Any table of numbers per gene or per drug of the user's, looked up by name."""
 
 from __future__ import annotations
 
@@ -52,20 +52,11 @@ def numeric_table(
     ValueError
         A gene occurs twice, there is no numeric column, or a number is missing.
     """
-    table = _by_name(source if isinstance(source, pd.DataFrame) else read_table(source))
-    twice = table.index[table.index.duplicated()].unique()
-    if len(twice):
-        msg = f"the table has several rows for {list(map(str, twice[:3]))}; keep one row per gene."
-        raise ValueError(msg)
-    numbers = table.select_dtypes(["number", "bool"])
-    if numbers.shape[1] == 0:
-        msg = f"the table has no column of numbers; found {list(map(str, table.columns))[:12]}."
-        raise ValueError(msg)
-    values = numbers.to_numpy(dtype=np.float32)
-    check_finite(values, what="the numbers of a gene table")
+    table = by_name(source)
+    numbers = numbers_of(table)
     resolved, _ = resolve_genes(genes, table, aliases=aliases)
     rows = table.index.astype(str).get_indexer(resolved)
-    return with_known(genes, values, safe_columns(numbers.columns), rows)
+    return with_known(genes, numbers.to_numpy(), list(numbers.columns), rows)
 
 
 def with_known(genes: Sequence[str], values: np.ndarray, columns: Sequence[str], rows: np.ndarray) -> pd.DataFrame:
@@ -94,15 +85,43 @@ def holds_words(values: pd.Index | pd.Series) -> bool:
     return pd.api.types.infer_dtype(values, skipna=True) == "string"
 
 
-def _by_name(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that have a gene name, indexed by it: the index, or the first column of words."""
+def by_name(source: pd.DataFrame | str | Path) -> pd.DataFrame:
+    """Return the rows of a table or a file that have a name, indexed by it: the index, or the first column of words.
+
+    Raises
+    ------
+    ValueError
+        There are no names.
+    """
+    table = source if isinstance(source, pd.DataFrame) else read_table(source)
     if not holds_words(table.index):
         words = [column for column in table.columns if holds_words(table[column])]
         if not words:
             msg = (
-                "the table must be indexed by gene name, or have a column of them; "
+                "the table must be indexed by gene name (or drug name), or have a column of them; "
                 f"found {list(map(str, table.columns))}."
             )
             raise ValueError(msg)
         table = table.set_index(words[0])
     return table[table.index.notna()]
+
+
+def numbers_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of numbers of a table indexed by name, float32, under names that a file can hold.
+
+    Raises
+    ------
+    ValueError
+        A name occurs twice, there is no numeric column, or a number is missing.
+    """
+    twice = table.index[table.index.duplicated()].unique()
+    if len(twice):
+        msg = f"the table has several rows for {list(map(str, twice[:3]))}; keep one row per name."
+        raise ValueError(msg)
+    numbers = table.select_dtypes(["number", "bool"])
+    if numbers.shape[1] == 0:
+        msg = f"the table has no column of numbers; found {list(map(str, table.columns))[:12]}."
+        raise ValueError(msg)
+    values = numbers.to_numpy(dtype=np.float32)
+    check_finite(values, what="the numbers of the table")
+    return pd.DataFrame(values, index=table.index.astype(str), columns=safe_columns(numbers.columns))

@@ -11,6 +11,7 @@ from scperturbmamba import _keys
 from scperturbmamba._checks import did_you_mean
 from scperturbmamba.data.conditions import Condition, Part, part_names
 from scperturbmamba.data.dialects import read_label
+from scperturbmamba.data.screen_units import screen_units
 
 
 def labels_of_screen(labels: Sequence[str], adata: AnnData) -> dict[str, str]:
@@ -24,7 +25,8 @@ def labels_of_screen(labels: Sequence[str], adata: AnnData) -> dict[str, str]:
     own = [Condition.parse(str(label)) for label in adata.obs[_keys.PERTURBATION].dropna().unique()]
     several = {part.name for condition in own for part in condition.parts if part.kind}
     known = frozenset(part_names(own)) | frozenset(map(str, adata.var_names))
-    read = {label: read_label(label, known).condition for label in labels}
+    units = screen_units(adata)
+    read = {label: read_label(label, known).in_units(units) for label in labels}
     found = {label: Condition(tuple(_as_shown(part, several) for part in one.parts)) for label, one in read.items()}
     strange = [label for label, one in found.items() if not all(_is_known(part, known, several) for part in one.parts)]
     if strange:

@@ -26,7 +26,7 @@ class NoChange:
         return np.zeros((len(conditions), self.n_genes), np.float32)
 
 
-class _OfParts:
+class OfParts:
     """A model that needs no more than what parts did alone, and the mean."""
 
     def fit(self, data: Bundle) -> Self:
@@ -47,28 +47,28 @@ class _OfParts:
         raise NotImplementedError
 
 
-class TrainingMean(_OfParts):
+class TrainingMean(OfParts):
     """Every condition does what the training conditions do on average (the "perturbed mean")."""
 
     def _effect(self, condition: Condition, seen: PartEffects, context: int) -> NDArray[np.float32]:
         return seen.mean
 
 
-class MatchingMean(_OfParts):
+class MatchingMean(OfParts):
     """Average the effects of the parts; a part that was never seen alone has the mean effect (Systema, 2025)."""
 
     def _effect(self, condition: Condition, seen: PartEffects, context: int) -> NDArray[np.float32]:
         return np.mean([seen.alone.get(part, seen.mean) for part in condition.parts], axis=0)
 
 
-class Additive(_OfParts):
+class Additive(OfParts):
     """Sum the effects of the parts; a part that was never seen alone has no effect."""
 
     def _effect(self, condition: Condition, seen: PartEffects, context: int) -> NDArray[np.float32]:
         return seen.total(condition)
 
 
-class ScaledAdditive(_OfParts):
+class ScaledAdditive(OfParts):
     """Sum the effects of the parts times a coefficient, least squares over training combinations of seen parts.
 
     Single conditions are not scaled; without a training combination the coefficient is 1.

@@ -36,7 +36,7 @@ class Bilinear:
         self.models = []
         for seen in in_every_context(data):
             parts = [part for part in sorted(seen.alone) if part.name in self.place]
-            rest = np.array([seen.alone[part] - seen.mean for part in parts], np.float64).reshape(len(parts), -1).T
+            rest = np.array([seen.alone[part] - seen.mean for part in parts], np.float64).reshape(-1, len(seen.mean)).T
             if not parts:
                 self.models.append((seen.mean, np.zeros((len(self.place), 1)), np.zeros((1, 1))))
                 continue

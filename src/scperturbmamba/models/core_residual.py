@@ -37,12 +37,15 @@ class CoreAndResidual:
         Fitted; None for the core alone.
     uncertainty
         Per context.
+    elsewhere
+        That of a context in which nothing was measured, from contexts left out; None where there was one alone.
     """
 
     frame: Frame
     core: Knowledge
     residual: Residual | None
     uncertainty: list[Uncertainty] = field(default_factory=list)
+    elsewhere: Uncertainty | None = None
     kind: ClassVar[str] = "core"
 
     @classmethod
@@ -64,6 +67,9 @@ class CoreAndResidual:
             Uncertainty.fit(data, context, found._left_out(data, context), found._sums(data, context))
             for context in range(len(data.contexts))
         ]
+        if len(set(data.context[data.training()])) > 1:
+            outside = len(data.contexts)
+            found.elsewhere = Uncertainty.fit(data, outside, found._left_out(data, outside), {})
         return found
 
     @property
@@ -74,8 +80,7 @@ class CoreAndResidual:
     def terms(self, conditions: Sequence[Condition], context: int) -> Terms:
         """Return the mean effect, what the core says beside it, and the residual of parts never seen alone."""
         total = self.core.predict(conditions, context=context)
-        treated = np.array([bool(one.parts) for one in conditions])[:, None]
-        mean = np.where(treated, self.core.mean(context), 0).astype(np.float32)
+        mean = self.core.means(conditions, context)
         new = self.core.effects[context].new_parts(conditions)
         place = {part: number for number, part in enumerate(new)}
         said, spread = self._residual(new, context)
@@ -89,12 +94,21 @@ class CoreAndResidual:
         multiples = np.array([own.multiples(seen=one) for one in seen])
         return Terms(mean, total - mean, residual, np.sqrt(variance).astype(np.float32), multiples)
 
+    def with_context(self, name: str, control: NDArray[np.float32]) -> None:
+        """Take in a context of which only the control (genes,) is known; networks say nothing there."""
+        self.frame = self.frame.with_context(name, control)
+        self.core.add_context(name, control)
+        self.uncertainty.append(self.elsewhere or Uncertainty(None, {}, {}, np.full(len(control), np.nan)))
+
     def rates(self, conditions: Sequence[Condition], context: int) -> tuple[Effects, Effects]:
         """Return changes of the log rate that give the effects, and log dispersions: those of the networks, if any."""
         counts = self.frame.count_model
         if counts is None:
             msg = "log rates need the counts head."
             raise RuntimeError(msg)
+        if context >= len(counts.log_rate):
+            msg = "counts are drawn in the contexts of the training; leave `n_cells` out, or train with this one."
+            raise ValueError(msg)
         delta = self.terms(conditions, context).delta
         log_r = np.repeat(counts.log_dispersion[None], len(conditions), axis=0)
         alone = [row for row, one in enumerate(conditions) if len(one.parts) == 1]
@@ -105,10 +119,10 @@ class CoreAndResidual:
     def support(self, condition: Condition, context: int) -> Support:
         """Return the nearest training perturbations of the new parts, and the sources that do not know them."""
         new = self.core.effects[context].new_parts([condition])
-        likeness = self.core.likeness(new, context)
-        known = self.core.unseen[context].parts
+        known, likeness = self.core.neighbours(new, context)
         best = likeness.max(0) if len(new) and len(known) else np.zeros(len(known))
-        nearest = [known[row].name for row in np.argsort(-best)[:_NEAREST] if best[row] > 0]
+        order = [row for row in np.argsort(-best, kind="stable") if best[row] > 0]
+        nearest = list(dict.fromkeys(known[row].name for row in order))[:_NEAREST]
         missing = sorted({source for part in new for source in self.core.missing_sources(part)})
         return Support(tuple(nearest), tuple(missing))
 
@@ -138,6 +152,9 @@ class CoreAndResidual:
             told, arrays = one.state()
             words["errors"].append(told)
             found |= named(f"errors.{number}", arrays)
+        if self.elsewhere is not None:
+            words["elsewhere"], arrays = self.elsewhere.state()
+            found |= named("elsewhere", arrays)
         return words, found
 
     @classmethod
@@ -147,29 +164,33 @@ class CoreAndResidual:
         told = words["residual"]
         residual = None if told is None else Residual.from_state(frame, told, under("residual", arrays))
         errors = [Uncertainty.from_state(one, under(f"errors.{n}", arrays)) for n, one in enumerate(words["errors"])]
-        return cls(frame, core, residual, errors)
+        told = words.get("elsewhere")
+        elsewhere = None if told is None else Uncertainty.from_state(told, under("elsewhere", arrays))
+        return cls(frame, core, residual, errors, elsewhere)
 
     def _residual(self, new: Sequence[Part], context: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        if self.residual is None:
-            nothing = np.zeros((len(new), len(self.core.genes)))
-            return nothing, nothing
-        return self.residual.say(new, self.core, context)
+        """Return what networks say of parts of which nothing was measured, and its spread (parts × genes)."""
+        said, spread = np.zeros((2, len(new), len(self.core.genes)))
+        unknown = [row for row, part in enumerate(new) if not self.core.knows(part, context)]
+        if self.residual is not None and unknown and context < self.residual.n_contexts:
+            said[unknown], spread[unknown] = self.residual.say([new[row] for row in unknown], self.core, context)
+        return said, spread
 
     def _nearest(self, parts: Sequence[Part], context: int) -> NDArray[np.float64]:
-        likeness = self.core.likeness(parts, context)
+        _, likeness = self.core.neighbours(parts, context)
         return likeness.max(1) if likeness.size else np.zeros(len(parts))
 
     def _left_out(self, data: Bundle, context: int) -> LeftOut | None:
-        """Return the errors on training genes, each foreseen by folds without it."""
-        parts = self.core.unseen[context].parts
-        if not parts:
+        """Return the errors on training parts, each foreseen without its own cells."""
+        tried = self.core.trials(context)
+        if not tried.parts:
             return None
-        said = self.core.foreseen(context).astype(np.float64)
+        said = tried.said
         if self.residual is not None:
-            said += self.residual.foreseen(parts, context)
-        measured = PartEffects.of(data, context).alone
-        truth = np.array([measured[part] for part in parts], np.float64)
-        return LeftOut(truth - said, self._nearest(parts, context))
+            said = said + tried.without_name[:, None] * self.residual.foreseen(tried.parts, context)
+        measured = {place: PartEffects.of(data, int(place)).alone for place in np.unique(tried.context)}
+        truth = np.array([measured[place][part] for part, place in zip(tried.parts, tried.context)], np.float64)
+        return LeftOut(truth - said, tried.nearest)
 
     def _sums(self, data: Bundle, context: int) -> dict[int, NDArray[np.float64]]:
         """Return what is said of the training combinations whose parts were all seen alone, by row."""

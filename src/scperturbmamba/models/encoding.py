@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -189,7 +189,10 @@ def _genome_order(chromosome: NDArray[np.int64], table: FeatureTable | None, n_g
 
 
 def standardised(tables: Sequence[FeatureTable], names: tuple[str, ...], n_genes: int) -> NDArray[np.float32]:
-    """Return names × numbers of several tables, standardised over the measured genes; unknown genes are zero."""
+    """Return names × numbers of several tables; unknown names are zero.
+
+    Tables of genes are standardised over the measured genes, those of drugs over the drugs that they know.
+    """
     blocks = [_block(table, names, n_genes) for table in tables]
     return np.concatenate([np.zeros((len(names), 0), np.float32), *blocks], axis=1)
 
@@ -205,10 +208,18 @@ def _block(table: FeatureTable, names: tuple[str, ...], n_genes: int) -> NDArray
     known = np.ones(len(values), bool)
     if _KNOWN in table.columns:
         known = table.values[:, table.columns.index(_KNOWN)] > 0
-    base = values[:n_genes][known[:n_genes]]
+    if not table.scaled:
+        return _take(np.where(known[:, None], values, 0), _rows_of(names, row))
+    genes = frozenset(names[:n_genes])
+    measured = np.array([name in genes for name in table.names], bool)
+    base = values[known & measured if measured.any() else known]
     centre, spread = (base.mean(0), base.std(0)) if len(base) else (0.0, np.ones(len(keep), np.float32))
     scaled = np.where(known[:, None], (values - centre) / np.where(spread > 0, spread, 1), 0)
-    return _take(scaled.astype(np.float32), np.array([row.get(name, -1) for name in names]))
+    return _take(scaled.astype(np.float32), _rows_of(names, row))
+
+
+def _rows_of(names: Sequence[str], row: Mapping[str, int]) -> NDArray[np.int64]:
+    return np.array([row.get(name, -1) for name in names], np.int64)
 
 
 def _take(table: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -57,7 +57,7 @@ class Interaction:
         ]
         width = len(seen.mean)
         if len(rows) < _FEWEST:
-            return cls(np.zeros((0, width)), np.zeros((0, 0)), np.zeros(0), Gate.shut(0), len(rows))
+            return replace(cls.none(width), n=len(rows))
         alone = np.array(list(seen.alone.values()), np.float64)
         axes = np.linalg.svd(alone, full_matrices=False)[2][:_RANK]
         conditions = [data.conditions[row] for row in rows]
@@ -71,6 +71,11 @@ class Interaction:
             inner = np.setdiff1d(np.arange(len(rows)), fold)
             foreseen[fold] = x[fold] @ _ridge(x[inner], y[inner])
         return cls(axes, _ridge(x, y), scale, Gate.fit(foreseen, y, folds, np.ones(len(rows))), len(rows))
+
+    @classmethod
+    def none(cls, width: int) -> Self:
+        """Return one that says nothing, of so many genes."""
+        return cls(np.zeros((0, width)), np.zeros((0, 0)), np.zeros(0), Gate.shut(0), 0)
 
     def say(self, conditions: Sequence[Condition], seen: PartEffects) -> NDArray[np.float32]:
         """Return what is added to the sums (conditions × genes): 0 unless every part was seen and the gate is open."""

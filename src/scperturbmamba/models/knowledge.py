@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scperturbmamba._keys import DRUG_PREFIX
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Condition, Part
 from scperturbmamba.data.feature_tables import FeatureTable
+from scperturbmamba.data.kinds import DRUG, direction
 from scperturbmamba.models.encoding import described_by
 from scperturbmamba.models.gate import Vector
 from scperturbmamba.models.gene_vectors import GeneVectors
@@ -21,7 +23,11 @@ from scperturbmamba.models.kernels import Rows
 from scperturbmamba.models.own_change import OwnChange
 from scperturbmamba.models.part_effects import PartEffects, in_every_context
 from scperturbmamba.models.shrinkage import cell_noise, shrunk
+from scperturbmamba.models.surface import Surface, SurfaceHere, is_surface
+from scperturbmamba.models.trials import Foresight, Trials
 from scperturbmamba.models.unseen import Unseen
+
+_OTHER_KIND = 0.5  # of an effect that is expected of another kind of perturbation, where nothing was measured of it
 
 
 @dataclass
@@ -48,23 +54,44 @@ class Knowledge:
         """Learn from the training rows; the validation rows are not needed."""
         self.genes = data.genes
         noise = cell_noise(data)
-        self.effects = in_every_context(shrunk(data, noise))
         self.own = OwnChange.fit(data)
         self.sources = [table.source for table in described_by(data.features)]
         vectors = [GeneVectors.of(data, source) for source in self.sources]
-        if self.shuffled:
-            vectors = [one.shuffled(self.random_state) for one in vectors]
-        self.vectors = vectors
+        self.vectors = [one.shuffled(self.random_state) for one in vectors] if self.shuffled else vectors
+        self._foresee(data, noise)
         self.doubles = [InsideDoubles.fit(data, seen, noise, context) for context, seen in enumerate(self.effects)]
-        self.unseen = [
-            Unseen.fit(seen, vectors, _trust(data, noise, seen, context), np.random.default_rng(self.random_state))
-            for context, seen in enumerate(self.effects)
-        ]
         self.interactions = [
-            Interaction.fit(data, seen, context, np.random.default_rng(self.random_state))
-            for context, seen in enumerate(self.effects)
+            Interaction.fit(data, seen, context, self._rng()) for context, seen in enumerate(self.effects)
         ]
         return self
+
+    def _foresee(self, data: Bundle, noise: Rows) -> None:
+        """Draw measured effects to what is expected of them, and learn what to expect of parts never seen alone."""
+        self.effects = in_every_context(shrunk(data, noise))
+        self.surface, self.unseen = None, []
+        if is_surface(data):
+            self.surface = Surface.fit(data, noise, self.vectors, self._rng())
+            self.effects = [self.surface.effects(seen, n, self.vectors) for n, seen in enumerate(self.effects)]
+            self.unseen = self._views()
+            return
+        for context, seen in enumerate(self.effects):
+            self.unseen.append(Unseen.fit(seen, context, self.vectors, _trust(data, noise, seen, context), self._rng()))
+
+    def _views(self) -> list[Foresight]:
+        """Return the surface as it is seen from every context."""
+        if self.surface is None:
+            return []
+        return [SurfaceHere.of(self.surface, seen, context) for context, seen in enumerate(self.effects)]
+
+    def elsewhere(self) -> Foresight:
+        """Return the surface as it is seen from a context in which nothing was measured."""
+        if self.surface is None:
+            msg = "one context tells nothing of others."
+            raise RuntimeError(msg)
+        return SurfaceHere(self.surface, len(self.effects), (), np.zeros(0, np.int64))
+
+    def _rng(self) -> np.random.Generator:
+        return np.random.default_rng(self.random_state)
 
     def predict(self, conditions: Sequence[Condition], *, context: int = 0) -> NDArray[np.float32]:
         """Return effects (conditions × genes); the control does nothing."""
@@ -80,42 +107,76 @@ class Knowledge:
         """Return the mean effect (genes,) of the training conditions of a context."""
         return self.effects[context].mean
 
+    def means(self, conditions: Sequence[Condition], context: int) -> NDArray[np.float32]:
+        """Return what any perturbation does at the doses of conditions (conditions × genes); the control nothing."""
+        parts = sorted({part for one in conditions for part in one.parts})
+        place = {part: row for row, part in enumerate(parts)}
+        said = self.unseen[context].means(parts, self.vectors)
+        found = np.zeros((len(conditions), len(self.genes)), np.float32)
+        for row, condition in enumerate(conditions):
+            if condition.parts:
+                found[row] = said[[place[part] for part in condition.parts]].mean(0)
+        return found
+
     def left_out(self, context: int) -> tuple[tuple[Part, ...], NDArray[np.float32]]:
         """Return the parts seen alone, and what is said of each without its own effect (parts × genes)."""
         unseen = self.unseen[context]
-        said = _mean_of_others(self.effects[context]) + unseen.left_out()
-        return unseen.parts, self._with_own(said, context)
+        return unseen.parts, self._with_own(unseen.left_out(), unseen.parts, context).astype(np.float32)
 
-    def foreseen(self, context: int) -> NDArray[np.float32]:
-        """Return what was said of every part seen alone by folds without it that chose for themselves."""
-        said = _mean_of_others(self.effects[context]) + self.unseen[context].foreseen()
-        return self._with_own(said, context)
+    def trials(self, context: int) -> Trials:
+        """Return what was said of parts seen alone by those that had not seen them and chose without them."""
+        found = self.elsewhere().trials() if context >= len(self.unseen) else self.unseen[context].trials()
+        said = found.said.copy()
+        for effect, part, where in zip(said, found.parts, found.context):
+            self.own.set(effect, part, int(where))
+        return replace(found, said=said)
 
-    def likeness(self, parts: Sequence[Part], context: int) -> Rows:
-        """Return how alike parts and those seen alone, sorted, are over all sources; -1 of a part with itself."""
-        unseen = self.unseen[context]
-        found = unseen.likeness(parts, self.vectors)
-        place = {part: number for number, part in enumerate(unseen.parts)}
-        for row, part in enumerate(parts):
-            if part in place:
-                found[row, place[part]] = -1
-        return found
+    def neighbours(self, parts: Sequence[Part], context: int) -> tuple[tuple[Part, ...], Rows]:
+        """Return what was measured, and how alike parts are to it (parts × measured); -1 of a part with itself."""
+        return self.unseen[context].neighbours(parts, self.vectors)
+
+    def knows(self, part: Part, context: int) -> bool:
+        """Tell whether another dose, kind or context of a part was measured."""
+        return self.unseen[context].knows(part)
 
     def missing_sources(self, part: Part) -> list[str]:
-        """Return the sources that know nothing of a part."""
-        return [name for name, one in zip(self.sources, self.vectors) if part.name not in one.place]
+        """Return the sources that should know a part and do not: of drugs for a drug, of genes for all else."""
+        is_drug = part.kind == DRUG or part.dose is not None
+        return [
+            name
+            for name, one in zip(self.sources, self.vectors)
+            if part.name not in one.place and name.startswith(DRUG_PREFIX) == is_drug
+        ]
 
     def learn_features(self, tables: Sequence[FeatureTable]) -> None:
         """Take in features of genes that were not known at training, from tables of the same sources."""
         by_source = {table.source: table for table in tables}
         self.vectors = [one.extended([by_source[name]], self.genes) for name, one in zip(self.sources, self.vectors)]
 
+    def add_context(self, name: str, control: NDArray[np.float32]) -> None:
+        """Take in a context of which only the control (genes,) is known.
+
+        A surface tells what is common to all contexts; what was learned in one alone holds as it is.
+        """
+        self.own = replace(self.own, control=np.vstack([self.own.control, control[None]]))
+        if self.surface is None:
+            self.effects.append(self.effects[0])
+            self.unseen.append(self.unseen[0])
+            self.doubles.append(self.doubles[0])
+            self.interactions.append(self.interactions[0])
+            return
+        self.surface = replace(self.surface, scene=self.surface.scene.with_context(name))
+        self.effects.append(PartEffects({}, np.mean([one.mean for one in self.effects], axis=0)))
+        self.unseen = self._views()
+        self.doubles.append(InsideDoubles({}, {}))
+        self.interactions.append(Interaction.none(len(self.genes)))
+
     def report(self) -> list[str]:
         """Return in words, per context, whether the kernels speak, which, and what they are expected to gain."""
-        return [
-            "; ".join(filter(None, [one.words(self.sources), both.words()]))
-            for one, both in zip(self.unseen, self.interactions)
-        ]
+        told = [(one.words(self.sources), both.words()) for one, both in zip(self.unseen, self.interactions)]
+        if self.surface is not None:
+            return list(dict.fromkeys(word for pair in told for word in pair if word))
+        return ["; ".join(filter(None, pair)) for pair in told]
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return words that JSON can hold, and arrays, from which the core can be made again."""
@@ -131,11 +192,15 @@ class Knowledge:
         words["contexts"] = []
         pieces = zip(self.effects, self.unseen, self.doubles, self.interactions)
         for number, (seen, unseen, doubles, both) in enumerate(pieces):
-            states = {"effects": seen.state(), "unseen": unseen.state(), "doubles": doubles.state()}
-            states["interaction"] = both.state()
+            states = {"effects": seen.state(), "doubles": doubles.state(), "interaction": both.state()}
+            if isinstance(unseen, Unseen):
+                states["unseen"] = unseen.state()
             for name, (_, found) in states.items():
                 arrays |= {f"{number}.{name}.{key}": value for key, value in found.items()}
             words["contexts"].append({name: told for name, (told, _) in states.items()})
+        if self.surface is not None:
+            words["surface"], found = self.surface.state()
+            arrays |= {f"surface.{key}": value for key, value in found.items()}
         return words, arrays
 
     @classmethod
@@ -150,39 +215,48 @@ class Knowledge:
             )
             for n, names in enumerate(words["genes"])
         ]
+        told = words.get("surface")
+        core.surface = None if told is None else Surface.from_state(told, _under("surface.", arrays))
         core.effects, core.unseen, core.doubles, core.interactions = [], [], [], []
         for number, told in enumerate(words["contexts"]):
             prefix = f"{number}."
             own = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
             seen = PartEffects.from_state(told["effects"], _under("effects.", own))
             core.effects.append(seen)
-            core.unseen.append(Unseen.from_state(seen, core.vectors, told["unseen"], own["unseen.axes"]))
+            if "unseen" in told:
+                core.unseen.append(Unseen.from_state(seen, number, core.vectors, told["unseen"], own["unseen.axes"]))
             core.doubles.append(InsideDoubles.from_state(told["doubles"], _under("doubles.", own)))
             core.interactions.append(Interaction.from_state(told["interaction"], _under("interaction.", own)))
+        core.unseen = core.unseen or core._views()
         return core
 
-    def _guess(self, parts: Sequence[Part], context: int) -> NDArray[np.float64]:
+    def _guess(self, parts: Sequence[Part], context: int) -> Rows:
         """Return what is expected of parts that were never seen alone (parts × genes)."""
-        said = self.mean(context).astype(np.float64) + self.unseen[context].say(parts, self.vectors)
+        return self._with_own(self._expect(parts, context), parts, context)
+
+    def _expect(self, parts: Sequence[Part], context: int) -> Rows:
+        """Return effects before the perturbed genes' own changes; one of another kind than was screened is turned."""
+        if self.surface is not None:
+            return self.unseen[context].expect(parts, self.vectors)
+        seen = self.effects[context]
+        kind = next((part.kind for part in seen.alone), "")
+        screened = [replace(part, kind=kind) for part in parts]
+        said = self.unseen[context].expect(screened, self.vectors)
+        for row, (part, same) in enumerate(zip(parts, screened)):
+            if part != same:
+                effect = seen.alone[same] if same in seen.alone else said[row]
+                factor = _OTHER_KIND * (direction(part.kind) * direction(kind) or 1)
+                said[row] = seen.mean + factor * (effect - seen.mean)
+        return said
+
+    def _with_own(self, said: Rows, parts: Sequence[Part], context: int) -> Rows:
         for effect, part in zip(said, parts):
             self.own.set(effect, part, context)
         return said
 
-    def _with_own(self, said: Rows, context: int) -> NDArray[np.float32]:
-        for effect, part in zip(said, self.unseen[context].parts):
-            self.own.set(effect, part, context)
-        return said.astype(np.float32)
-
 
 def _under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
-
-
-def _mean_of_others(seen: PartEffects) -> Rows:
-    """Return, for every part seen alone, the mean effect of the others (parts × genes)."""
-    n = len(seen.alone)
-    alone = np.array([seen.alone[part] for part in sorted(seen.alone)], np.float64).reshape(n, len(seen.mean))
-    return (alone.sum(0) - alone) / (n - 1) if n > 1 else np.zeros_like(alone)
 
 
 def _trust(data: Bundle, noise: Rows, seen: PartEffects, context: int) -> Vector:

@@ -68,6 +68,11 @@ class NetworkAlone:
         """Return nothing: a network does not say what it thinks of."""
         return Support((), ())
 
+    def with_context(self, name: str, control: Effects) -> None:
+        """Refuse: nothing tells what is common to contexts."""
+        msg = f"a network without a core predicts in the contexts of its training alone; found {name!r}. Train with it."
+        raise ValueError(msg)
+
     def learn_features(self, tables: Sequence[FeatureTable], frame: Frame) -> None:
         """Take in features of genes that were not known at training."""
         self.network.frame = frame

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Part
+from scperturbmamba.data.kinds import direction
 
 _SEEN = 0.1  # counts per 10,000 in control below which a change of the target cannot be measured
 _FEWEST = 3  # targets that must tell
+_LEAST = 0.1  # ratio below which it is not turned upside down: no activation is expected beyond tenfold
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,19 @@ class OwnChange:
         ratio = {kind: float(np.median(some)) for kind, some in found.items() if len(some) >= _FEWEST}
         return cls(place, data.control, ratio)
 
+    def _ratio(self, kind: str) -> float | None:
+        """Return the ratio of a kind; if it was not measured that of another, upside down if that works against it."""
+        if kind in self.ratio or not direction(kind):
+            return self.ratio.get(kind)
+        like = [other for other in sorted(self.ratio) if direction(other) == direction(kind)]
+        against = [other for other in sorted(self.ratio) if direction(other) == -direction(kind)]
+        if like:
+            return self.ratio[like[0]]
+        return 1 / max(self.ratio[against[0]], _LEAST) if against else None
+
     def set(self, effect: NDArray[np.floating], part: Part, context: int) -> None:
         """Write the expected own change into an effect (genes,), in place, where it is known."""
-        column, ratio = self.place.get(part.name), self.ratio.get(part.kind)
+        column, ratio = self.place.get(part.name), self._ratio(part.kind)
         if column is None or ratio is None:
             return
         before = np.expm1(float(self.control[context, column]))

@@ -62,7 +62,7 @@ class Residual:
 
     def fit(self, data: Bundle, core: Knowledge, frame: Frame, *, callbacks: Callbacks = lambda _: ()) -> Self:
         """Train on the genes that were perturbed alone; with fewer than 24 of them there is no network."""
-        self.genes, self.frame = data.genes, frame
+        self.genes, self.frame, self.n_contexts = data.genes, frame, len(frame.contexts)
         rows = single_rows(data)
         train = rows[~data.is_val[rows]]
         self.scale = float(data.delta[train].std()) if len(train) else 1.0
@@ -137,6 +137,7 @@ class Residual:
         """Make it again."""
         found = cls(NetConfig(**words["net"]), TrainConfig(**words["train"]), interrupted=words["interrupted"])
         found.genes, found.frame, found.scale = frame.encoder.genes, frame, words["scale"]
+        found.n_contexts = len(frame.contexts)
         found.directions, found.gate, found.judged = arrays["directions"], Gate.from_state(words["gate"]), {}
         for number, told in enumerate(words["networks"]):
             start = f"{number}."

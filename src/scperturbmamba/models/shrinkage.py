@@ -74,9 +74,7 @@ def cell_noise(data: Bundle) -> Rows:
     The variance between cells is that of the row, drawn to the one that the rows have in common: of ten cells, none of
     which holds a gene, it would be 0.
     """
-    variance = np.square(data.se.astype(np.float64))
-    if data.control_se is not None:
-        variance = variance - np.square(data.control_se[data.context].astype(np.float64))
+    variance = np.square((data.se if data.own_se is None else data.own_se).astype(np.float64))
     variance[data.is_val] = np.nan
     known = np.asarray(np.isfinite(variance).all(1))
     degrees = np.where(known, np.maximum(data.n_cells - 1.0, 0), 0)[:, None]

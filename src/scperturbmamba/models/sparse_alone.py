@@ -61,6 +61,11 @@ class SparseAlone:
         """Return the sources that know nothing of a part."""
         return Support((), ())
 
+    def with_context(self, name: str, control: Effects) -> None:
+        """Refuse: nothing tells what is common to contexts."""
+        msg = f"a table with gaps predicts in the contexts of its training alone; found {name!r}. Train with it."
+        raise ValueError(msg)
+
     def learn_features(self, tables: Sequence[FeatureTable], frame: Frame) -> None:
         """Take in features of genes that were not known at training."""
         self.frame = frame

@@ -31,6 +31,7 @@ def frame_state(frame: Frame) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         "seen": [[label, context, n] for (label, context), n in frame.seen.items()],
         "encoder": {name: list(getattr(encoder, name)) for name in _ENCODER_WORDS},
         "provenance": encoder.provenance,
+        "dose_units": frame.dose_units,
     }
     arrays = {f"encoder.{name}": getattr(encoder, name) for name in _ENCODER_ARRAYS}
     arrays |= {f"frame.{name}": getattr(frame, name) for name in _FRAME_ARRAYS}
@@ -61,5 +62,6 @@ def frame_from(words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
         control=np.asarray(arrays["frame.control"]),
         covariate_names=tuple(words["covariates"]),
         control_covariates=np.asarray(arrays["frame.control_covariates"]),
+        dose_units=dict(words["dose_units"]),
         count_model=CountModel(**counted) if counted else None,
     )

@@ -86,6 +86,10 @@ class Speaker(Protocol):
         """Take in features of genes that were not known at training."""
         ...
 
+    def with_context(self, name: str, control: Effects) -> None:
+        """Take in a context of which only the control (genes,) is known; raise ValueError where that tells nothing."""
+        ...
+
     @property
     def networks(self) -> Sequence[BiMamba]:
         """The networks that speak."""

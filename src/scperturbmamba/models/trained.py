@@ -110,6 +110,17 @@ class Trained:
         if tables:
             self.speaker.learn_features(tables, self.frame.with_encoder(self.frame.encoder.extended(tables)))
 
+    def add_context(self, name: str, control: NDArray[np.float32]) -> int:
+        """Take in a context of which only the control (genes,) is known, and return its number.
+
+        Raises
+        ------
+        ValueError
+            What speaks cannot be moved to another context.
+        """
+        self.speaker.with_context(name, control)
+        return len(self.frame.contexts) - 1
+
     def run_on(self, device: str, engine: Engine) -> None:
         """Choose where the networks run, and what scans."""
         for network in self.speaker.networks:

@@ -107,9 +107,13 @@ class Uncertainty:
         """
         noise = cell_noise(data)
         rows = data.training()
-        rows = rows[(data.context[rows] == context) & np.isfinite(noise[rows]).all(1)]
+        rows = rows[np.isfinite(noise[rows]).all(1)]
+        here = rows[data.context[rows] == context]
+        if not len(here) and len(rows):  # a context of which only the control is known
+            return cls(_errors_of(left_out), {}, {}, np.median(noise[rows], axis=0))
+        rows = here
         single = rows[[len(data.conditions[row].parts) == 1 for row in rows]] if len(rows) else rows
-        errors = Errors.fit(left_out) if left_out is not None and len(left_out.errors) >= _FEWEST else None
+        errors = _errors_of(left_out)
         width = data.delta.shape[1]
         if len(single) < 3:
             return cls(errors, {}, {}, np.full(width, np.nan))
@@ -170,3 +174,7 @@ class Uncertainty:
         parts = parts_of_state(words["parts"])
         noise, kept = (dict(zip(parts, arrays.get(name, ()))) for name in ("noise", "kept"))
         return cls(errors, noise, kept, arrays["typical"], words["combined"])
+
+
+def _errors_of(left_out: LeftOut | None) -> Errors | None:
+    return Errors.fit(left_out) if left_out is not None and len(left_out.errors) >= _FEWEST else None

@@ -1,5 +1,7 @@
 """Figures; nothing is written into the AnnData."""
 
+from scperturbmamba.pl._context_heatmap import context_heatmap
+from scperturbmamba.pl._dose_response import dose_response
 from scperturbmamba.pl._effects import agreement, effect
 from scperturbmamba.pl._gains import gains
 from scperturbmamba.pl._guides import guides
@@ -16,6 +18,8 @@ from scperturbmamba.pl._training import loss_curves
 
 __all__ = [
     "agreement",
+    "context_heatmap",
+    "dose_response",
     "effect",
     "gains",
     "guides",

@@ -8,6 +8,7 @@ from anndata import AnnData
 
 from scperturbmamba import _keys
 from scperturbmamba._checks import check_in_memory, check_key, check_log_normalised
+from scperturbmamba.data.control_groups import control_groups, warn_of_unmatched
 from scperturbmamba.data.counts import find_counts
 from scperturbmamba.data.profiles import effect_profiles, group_rows
 from scperturbmamba.data.statistics import group_sums
@@ -15,6 +16,8 @@ from scperturbmamba.data.statistics import group_sums
 
 def pseudobulk(adata: AnnData, *, context: str | None = None) -> AnnData:
     """Average the cells of each condition, beside the effect against the matched control and its error.
+
+    After :func:`match_controls` a cell is compared with the control cells of its own group.
 
     Parameters
     ----------
@@ -52,7 +55,8 @@ def pseudobulk(adata: AnnData, *, context: str | None = None) -> AnnData:
     check_log_normalised(adata)
 
     rows, group = group_rows(adata, context=context)
-    profiles = effect_profiles(adata.X, rows, group)
+    profiles = effect_profiles(adata.X, rows, group, control_groups(adata))
+    warn_of_unmatched(profiles.n_unmatched, "of the profiles")
 
     layers = {_keys.DELTA: profiles.delta, _keys.SE: profiles.se}
     if _keys.COUNTS in adata.layers:

@@ -14,10 +14,12 @@ from anndata import AnnData
 from scperturbmamba import _keys
 from scperturbmamba._checks import as_names
 from scperturbmamba.data.conditions import Condition, part_names
+from scperturbmamba.data.dose_splits import MIDDLE, by_dose, by_pair
 from scperturbmamba.data.given_sides import read_file, read_mapping, read_side
+from scperturbmamba.data.screen_units import screen_units
 from scperturbmamba.data.splits import Shares, Sides, hold_out, split_cells
 
-CELL, CONTEXT = "cell", "context"
+CELL, CONTEXT, DOSE, PAIR = "cell", "context", "dose", "pair"
 
 
 def condition_sides(
@@ -85,6 +87,32 @@ def context_sides(
     return side
 
 
+def dose_sides(
+    labels: pd.Series, held_out: str | Sequence[str] | None, shares: Shares, rng: np.random.Generator
+) -> pd.Series:
+    """Hold out one dose of each drug with several."""
+    which = [MIDDLE] if held_out is None else as_names(held_out)
+    sides = by_dose(_conditions(labels), shares, which[0] if len(which) == 1 else str(which), rng)
+    return labels.map({condition.label: side for condition, side in sides.items()})
+
+
+def pair_sides(labels: pd.Series, level: pd.Series | None, shares: Shares, rng: np.random.Generator) -> pd.Series:
+    """Hold out conditions in contexts, both of which are seen elsewhere.
+
+    Raises
+    ------
+    ValueError
+        There is no context, or too few pairs can be held out.
+    """
+    if level is None:
+        msg = "the scheme 'pair' needs `context=`, a column of `adata.obs` such as the cell line; found none."
+        raise ValueError(msg)
+    treated = (labels.notna() & (labels != _keys.CONTROL)).to_numpy()
+    pairs = pd.MultiIndex.from_arrays([labels.to_numpy(), level.to_numpy()])
+    sides = by_pair(sorted(set(pairs[treated])), shares, rng)
+    return pd.Series([sides.get(pair, np.nan) for pair in pairs], index=labels.index, dtype=object)
+
+
 def assigned_sides(
     adata: AnnData,
     labels: pd.Series,
@@ -105,7 +133,8 @@ def assigned_sides(
         side = column.astype(object).map(words).where(labels.notna())
     else:
         given = scheme if isinstance(scheme, Mapping) else read_file(Path(scheme))
-        sides = read_mapping(given, frozenset(part_names(_conditions(labels))) | frozenset(map(str, adata.var_names)))
+        known = frozenset(part_names(_conditions(labels))) | frozenset(map(str, adata.var_names))
+        sides = read_mapping(given, known, screen_units(adata))
         side = labels.map(sides)
         _warn_of_strangers(sides, labels)
     treated = (labels.notna() & (labels != _keys.CONTROL)).to_numpy()

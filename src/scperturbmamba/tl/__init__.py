@@ -2,6 +2,7 @@
 
 from scperturbmamba.tl._audit import audit_leakage
 from scperturbmamba.tl._benchmark import benchmark
+from scperturbmamba.tl._drug_features import drug_features
 from scperturbmamba.tl._evaluate import evaluate
 from scperturbmamba.tl._gene_features import gene_features
 from scperturbmamba.tl._inverse_cycle import cycle_consistency
@@ -20,6 +21,7 @@ __all__ = [
     "audit_leakage",
     "benchmark",
     "cycle_consistency",
+    "drug_features",
     "evaluate",
     "evaluate_inverse",
     "gene_features",

@@ -45,7 +45,7 @@ def audit_leakage(
         Column of ``obs`` with the split.
     context
         Column of ``obs`` with cell lines or batches: a condition is then a label in a context. The default is one
-        context, or the column by which the scheme ``"context"`` was split.
+        context, or the column by which the scheme ``"context"`` or ``"pair"`` was split.
     random_state
         Seed of permutations and samples.
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scperturbmamba import _keys
 from scperturbmamba._checks import check_key, check_params
 from scperturbmamba._judging import HEADLINE
+from scperturbmamba.data.control_groups import control_groups
 from scperturbmamba.data.responses import EXPRESSION, read_bundle
 from scperturbmamba.tl._ceiling import NO_SCALE, score_ceiling
 from scperturbmamba.tl._coverage import coverage_table
@@ -25,7 +26,8 @@ def evaluate(predicted: AnnData, adata: AnnData, *, key: str | None = None, key_
     """Judge predictions, ours or anybody's, by the measured effects of a screen, beside every baseline and the ceiling.
 
     A condition on the test side is compared with test cells and test controls, one on the training side with training
-    cells and controls: truth and model input never share control cells.
+    cells and controls: truth and model input never share control cells. After :func:`spm.pp.match_controls
+    <scperturbmamba.pp.match_controls>` a cell is compared with the control cells of its own group.
 
     Parameters
     ----------
@@ -102,7 +104,8 @@ def evaluate(predicted: AnnData, adata: AnnData, *, key: str | None = None, key_
         scores = pd.concat([scores, ceiling])
     found = judge(scores, scale, held_out_rows(truth, halves, bundle), models, truth.delta)
 
-    covered = coverage_table(predicted, rows, truth.mean - reference.control)
+    measured = truth.mean - reference.control if control_groups(adata) is None else truth.delta
+    covered = coverage_table(predicted, rows, measured)
     if covered is not None:
         found["coverage"] = covered
 

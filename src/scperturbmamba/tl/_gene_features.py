@@ -186,6 +186,9 @@ def _check_request(
                 f'Pass `files={{"{source}": "sets.gmt"}}` or a gene × number table. Found: {sorted(files)}.'
             )
             raise ValueError(msg)
+        if source.startswith(_keys.DRUG_PREFIX):
+            msg = f"source {source!r} bears the name of a table of drugs. Rename it, or use `spm.tl.drug_features`."
+            raise ValueError(msg)
         if "/" in source:
             msg = f"source {source!r} becomes the name of a slot, which holds no '/'. Rename it."
             raise ValueError(msg)

@@ -69,6 +69,8 @@ SPLIT_WORDS: Final[Mapping[str, str]] = {
     "simulation": "as in GEARS: unseen genes, and pairs of which none, one or both genes are seen",
     "doubles": "combinations are held out; every gene is seen alone",
     "context": "a whole context is held out; its perturbations are seen elsewhere",
+    "dose": "one dose of each drug with several is held out; its other doses are seen",
+    "pair": "conditions are held out in single contexts; each is seen in another context",
     "cell": "cells of every condition are held out. This is easy: every perturbation was seen in training, and nothing "
     "is asked of unseen ones",
 }

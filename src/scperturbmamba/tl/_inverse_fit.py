@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scperturbmamba import _keys, metrics
 from scperturbmamba.data.bundle import modelled_genes
 from scperturbmamba.data.conditions import Condition, part_names
-from scperturbmamba.data.feature_tables import read_features
+from scperturbmamba.data.feature_tables import gene_sources, read_features
 from scperturbmamba.data.inverse_data import InverseData, View, control_centre, read_inverse
 from scperturbmamba.features.names import resolve_genes
 from scperturbmamba.models.inverse.held_out import (
@@ -78,7 +78,7 @@ def fit_inverse(
     random_state: int,
 ) -> Fitted:
     """Train on the cells of the first side, calibrate on the second, or on held-out folds of the first without one."""
-    tables = read_features(adata, None, view.kept)
+    tables = read_features(adata, gene_sources(adata), view.kept)
     data = read_inverse(adata, view, train=sides[0], val=sides[1], features=tables)
     if not (data.is_val & (data.condition != data.control)).any():
         data = replace(data, is_val=np.zeros_like(data.is_val))

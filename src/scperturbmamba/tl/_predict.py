@@ -17,6 +17,7 @@ from scperturbmamba.data.responses import EFFECT
 from scperturbmamba.models.terms import Terms
 from scperturbmamba.models.trained import Trained
 from scperturbmamba.models.uncertainty import LEVELS
+from scperturbmamba.tl._new_contexts import bring_contexts
 from scperturbmamba.tl._requests import later_features, read_requests, resolve_context
 from scperturbmamba.tl._stored import find_predictor
 from scperturbmamba.tl._support import row_table
@@ -43,7 +44,10 @@ def predict(
         A label or several: ``"KLF1"``, ``"CBL+CNN1"``, ``["TP53", "MYC+TP53"]``. Aliases and the Ensembl ids in
         ``var`` are resolved to the names of the screen; a condition asked for twice is predicted once.
     context
-        Level of the training ``context=`` to predict in; the default is the only one, or all of them in turn.
+        Level of the training ``context=`` to predict in; the default is the only one, or all of them in turn. With
+        ``predictor=`` also a level of that column in ``adata`` that the predictor was not trained in, of which
+        ``adata`` holds control cells; the default is then all of those. Where the training told no contexts apart,
+        ``adata`` with other control cells is a new one.
     level
         Share of measurements, as deep as those of the training screen, that ``lower`` and ``upper`` shall hold; from
         .01 to .99.
@@ -51,7 +55,8 @@ def predict(
         Draw so many cells of raw counts per condition from the negative binomial instead of one expected profile; for
         a training with ``net={"head": "nb"}``.
     predictor
-        Where the predictor is, if not in ``adata``: another AnnData, or a folder of :func:`save_predictor`.
+        Where the predictor is, if not in ``adata``: another AnnData, or a folder of :func:`save_predictor`. Genes are
+        matched by name; the control expression of those that ``adata`` lacks is that of the training.
     random_state
         Seed of the sampled cells.
     key
@@ -106,8 +111,9 @@ def predict(
         msg = f"`level` is a share from {LEVELS[0]} to {LEVELS[-1]}, such as 0.9; found {level!r}."
         raise ValueError(msg)
     model.learn_features(later_features(adata, model))
+    new = [] if predictor is None else bring_contexts(adata, model, params)
     conditions = read_requests(adata, as_names(perturbations), model)
-    places = resolve_context(model, context)
+    places = new if new and context is None else resolve_context(model, context)
 
     found = [model.terms(conditions, context=place) for place in places]
     control = np.repeat(model.frame.control[places], len(conditions), axis=0)

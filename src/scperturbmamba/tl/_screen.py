@@ -17,11 +17,13 @@ from tqdm.auto import tqdm
 from scperturbmamba import _keys
 from scperturbmamba._checks import as_names
 from scperturbmamba._settings import settings
-from scperturbmamba.data.conditions import Condition
+from scperturbmamba.data.conditions import Condition, Part
 from scperturbmamba.models.packing import predictor_name
 from scperturbmamba.models.trained import Trained
 from scperturbmamba.tl._effect_file import EffectFile
+from scperturbmamba.tl._new_contexts import bring_contexts
 from scperturbmamba.tl._requests import later_features, read_requests, resolve_context
+from scperturbmamba.tl._screen_doses import at_doses, dose_of, known_drugs
 from scperturbmamba.tl._stored import find_predictor
 from scperturbmamba.tl._support import row_table
 
@@ -31,11 +33,12 @@ def screen(
     perturbations: str | Sequence[str] | None = None,
     *,
     out: str | Path | None = None,
-    context: str | None = None,
+    doses: Sequence[float] | None = None,
+    context: str | Sequence[str] | None = None,
     predictor: AnnData | str | Path | None = None,
     key: str = _keys.PREDICTOR,
 ) -> AnnData:
-    """Screen in silico: predict the effect of every gene, or of a long list of perturbations.
+    """Screen in silico: predict the effects of a long list of genes or of drugs at several doses, in every context.
 
     What perturbations share is computed once, and results go to a file as they come: a call that was interrupted, with
     the same predictor and the same list, goes on where it stopped.
@@ -45,11 +48,17 @@ def screen(
     adata
         The screen that carries the predictor in ``uns[key]``; it is not changed.
     perturbations
-        Labels, as in :func:`predict`; the default is every measured gene.
+        Labels, as in :func:`predict`; the default is every measured gene, or with ``doses`` every drug that the
+        predictor was trained on or that ``adata`` describes (:func:`drug_features`).
     out
         An ``.h5ad`` to write. None keeps everything in memory.
+    doses
+        Doses, in the unit of the screen, at which each drug that is asked for without one is predicted; 0 is the
+        control, predicted once. Two such drugs in one label are crossed. Genes, and drugs that have a dose, stay as
+        they are.
     context
-        Level of the training ``context=`` to predict in; the default is the only one, or all of them in turn.
+        Level of the training ``context=`` to predict in, or several; the default is the only one, or all of them in
+        turn.
     predictor
         Where the predictor is, if not in ``adata``: another AnnData, or a folder of :func:`save_predictor`.
     key
@@ -61,8 +70,8 @@ def screen(
         ``X``
             Predicted effects, changes of log(1 + counts per 10,000), as ``layers["delta"]`` of :func:`predict`.
         ``obs``
-            what :func:`predict` says of each row; ``predictor``
-            names the weights that made the row.
+            What :func:`predict` says of each row; ``dose`` (NaN where a condition has none, or several);
+            ``predictor`` names the weights that made the row.
         ``varm["control"]``
             Genes × contexts: the control expression that the effects add to.
         ``uns["predictor"]["params"]``
@@ -73,7 +82,8 @@ def screen(
     KeyError
         There is no predictor.
     ValueError
-        A label cannot be read, the context is unknown, or the unfinished file at ``out`` is of another screen.
+        A label cannot be read, a context is unknown, ``doses`` holds no dose or meets no drug, or the unfinished file
+        at ``out`` is of another screen.
     FileExistsError
         ``out`` is there already.
 
@@ -90,16 +100,24 @@ def screen(
     (3, 40)
     """
     model, params = find_predictor(adata, predictor, key)
-    model.learn_features(later_features(adata, model))
+    tables = later_features(adata, model)
+    model.learn_features(tables)
+    new = [] if predictor is None else bring_contexts(adata, model, params)
     frame = model.frame
-    labels = list(frame.encoder.genes) if perturbations is None else as_names(perturbations)
-    conditions = read_requests(adata, labels, model)
-    levels = resolve_context(model, context)
+    drugs = [] if doses is None else known_drugs(frame, tables)
+    default = [Part(name).label for name in drugs] if doses is not None else list(frame.encoder.genes)
+    conditions = read_requests(adata, default if perturbations is None else as_names(perturbations), model)
+    if doses is not None:
+        conditions = at_doses(conditions, doses, drugs, frame.encoder.genes)
+    places = [resolve_context(model, one) for one in ([None] if context is None else dict.fromkeys(as_names(context)))]
+    levels = new if new and context is None else [level for one in places for level in one]
 
     rows = [(condition, level) for level in levels for condition in conditions]
     control = pd.DataFrame(frame.control.T, index=list(frame.encoder.genes), columns=list(frame.contexts))
     result = AnnData(
-        obs=row_table(model, rows).assign(predictor=predictor_name(model)),
+        obs=row_table(model, rows).assign(
+            **{_keys.DOSE: [dose_of(condition) for condition, _ in rows], "predictor": predictor_name(model)}
+        ),
         var=pd.DataFrame(index=pd.Index(frame.encoder.genes)),
         varm={"control": control},
         uns={_keys.PREDICTOR: {_keys.PARAMS: params}},

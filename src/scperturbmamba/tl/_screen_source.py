@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scperturbmamba import _keys
 from scperturbmamba._checks import check_in_memory, check_key, check_log_normalised, check_unique_genes
 from scperturbmamba.data.conditions import Condition
+from scperturbmamba.data.control_groups import control_groups
 from scperturbmamba.data.effect_table import read_effects
 from scperturbmamba.data.profiles import effect_profiles, group_rows
 from scperturbmamba.features.names import resolve_genes
@@ -90,7 +91,8 @@ def _conditions_of(reference: AnnData) -> tuple[list[str], Rows, Rows]:
     if (rows["label"] == _keys.CONTROL).any():
         check_log_normalised(reference)
         treated = (rows["label"] != _keys.CONTROL).to_numpy()
-        delta = effect_profiles(reference.X, rows, group).delta[treated].astype(np.float64)
+        profiles = effect_profiles(reference.X, rows, group, control_groups(reference))
+        delta = profiles.delta[treated].astype(np.float64)
         return list(rows["label"][treated]), delta, np.ones_like(delta)
     found = read_effects(reference, context=None)
     return list(found.rows["label"]), found.delta.astype(np.float64), found.weight.astype(np.float64)

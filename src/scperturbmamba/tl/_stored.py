@@ -109,16 +109,17 @@ def _from_uns(stored: Mapping[str, Any]) -> Checkpoint:
 
 
 def find_predictor(adata: AnnData, predictor: AnnData | str | Path | None, key: str) -> tuple[Trained, dict[str, Any]]:
+    """Return a predictor and what it was trained with; one from elsewhere need not know every gene by its name."""
     if isinstance(predictor, (str, Path)):
         checkpoint = load_folder(Path(predictor))
         model, params = unpack(checkpoint), params_of(checkpoint)
-        _check_genes(adata, model, str(predictor))
     else:
         carrier = adata if predictor is None else predictor
         check_key(carrier, "uns", key, made_by="spm.tl.train_predictor")
         model = unpack(_from_uns(carrier.uns[key]["checkpoint"]))
-        _check_genes(adata, model, f"uns[{key!r}]")
         params = dict(carrier.uns[key][_keys.PARAMS])
+    if predictor is None:
+        _check_genes(adata, model, f"uns[{key!r}]")
     model.run_on(settings.device, settings.engine)
     return model, params
 

@@ -13,10 +13,11 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from scperturbmamba import _keys
+from scperturbmamba.data.control_groups import control_groups, warn_of_unmatched
 from scperturbmamba.data.effect_table import read_effects
 from scperturbmamba.data.profiles import control_rows, effect_profiles, group_rows
 from scperturbmamba.data.responses import EFFECT, EXPRESSION
-from scperturbmamba.data.statistics import against_rest
+from scperturbmamba.data.statistics import against_rest, contrasts
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,17 @@ def measured_effects(
         delta = np.where(found.weight > 0, found.delta, np.nan).astype(np.float32)
         return Truth(found.rows, delta, delta, found.n, delta, delta)
     rows, group = group_rows(part, context=context)
-    return _profiles(part, rows, group)
+    truth, n_unmatched = _profiles(part, rows, group)
+    warn_of_unmatched(n_unmatched, f"of the side {' and '.join(sides)!r}" if split else "of the measured effects")
+    return truth
 
 
 def measured_halves(
     adata: AnnData, *, genes: Sequence[str], context: str | None, split: str | None, sides: Sequence[str], seed: int
 ) -> tuple[Truth, Truth]:
     """Divide the cells of every condition, and the controls, at random in two: the experiment and its replicate.
+
+    Where controls are matched, the cells of each group are divided, so that each half has controls of the group.
 
     Raises
     ------
@@ -105,13 +110,23 @@ def measured_halves(
     """
     part = _part(adata, genes, split, sides)
     rows, group = group_rows(part, context=context)
-    rng = np.random.default_rng(seed)
-    half = np.zeros(len(group), np.int64)
-    for number in range(len(rows)):
-        cells = rng.permutation(np.flatnonzero(group == number))
-        half[cells[len(cells) // 2 :]] = 1
-    one, other = (_profiles(part, rows, np.where(half == number, group, -1)) for number in (0, 1))
+    half = _halves(group, len(rows), control_groups(part), np.random.default_rng(seed))
+    one, other = (_profiles(part, rows, np.where(half == number, group, -1))[0] for number in (0, 1))
     return one, other
+
+
+def _halves(
+    group: NDArray[np.int64], n_rows: int, matched: NDArray[np.int64] | None, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return (cells,): 0 or 1, half of each row at random, and of each control group in it."""
+    half = np.zeros(len(group), np.int64)
+    for number in range(n_rows):
+        cells = rng.permutation(np.flatnonzero(group == number))
+        if matched is None:
+            half[cells[len(cells) // 2 :]] = 1
+        else:
+            half[cells[np.argsort(matched[cells], kind="stable")][::2]] = 1
+    return half
 
 
 def measured_sides(
@@ -151,17 +166,21 @@ def _part(adata: AnnData, genes: Sequence[str], split: str | None, sides: Sequen
     return part if split is None else part[part.obs[split].isin(list(sides)).to_numpy()]
 
 
-def _profiles(part: AnnData, rows: pd.DataFrame, group: NDArray[np.int64]) -> Truth:
+def _profiles(part: AnnData, rows: pd.DataFrame, group: NDArray[np.int64]) -> tuple[Truth, int]:
+    """Return measured effects, and how many rows have cells without control cells of their group."""
     control_rows(rows)
-    profiles = effect_profiles(part.X, rows, group)
+    profiles = effect_profiles(part.X, rows, group, control_groups(part))
     treated = (rows["label"] != _keys.CONTROL).to_numpy()
-    context = pd.factorize(rows["context"])[0]
+    family = np.where(treated, pd.factorize(rows["context"])[0], -1)
     with np.errstate(invalid="ignore", divide="ignore"):
         t = profiles.delta / profiles.se
-    t_rest = against_rest(part.X, group, np.where(treated, context, -1))
+    if profiles.is_matched:
+        t_rest = contrasts(profiles.delta, profiles.own_se, profiles.n_cells, family)
+    else:
+        t_rest = against_rest(part.X, group, family)
     strengths = (_or_effect(one[treated], profiles.delta[treated]) for one in (t, t_rest))
     mean, delta, n_cells = (one[treated] for one in (profiles.mean, profiles.delta, profiles.n_cells))
-    return Truth(rows[treated], mean, delta, n_cells, *strengths)
+    return Truth(rows[treated], mean, delta, n_cells, *strengths), profiles.n_unmatched
 
 
 def _or_effect(t: NDArray[np.floating], delta: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -58,7 +58,7 @@ class Block:
     def of(cls, table: FeatureTable, name: str, columns: Sequence[str]) -> Self:
         """Learn the axes from all genes that the source knows."""
         values, _ = known_rows(table, columns)
-        centre, scale = _standard(values)
+        centre, scale = _standard(values) if table.scaled else (np.zeros(len(columns)), np.ones(len(columns)))
         axes = np.zeros((len(columns), 0))
         if len(columns) > _WIDTH < len(values):
             unit = unit_rows((values - centre) / scale)

@@ -1,0 +1,108 @@
+"""The kernel of a response surface: how alike two perturbations are expected to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from scperturbmamba.data.kinds import direction
+from scperturbmamba.models.kernels import Rows
+from scperturbmamba.models.surface.points import Points
+
+Vector = NDArray[np.float64]
+_HALVES = 7  # doses of half effect that stand for their distribution
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Settings of the kernel, which is a product over dose and context, and a sum over what parts share.
+
+    An effect is a Hill function of the dose, ``u**slope / (u**slope + half**slope)``, times what the part does; the
+    dose of half effect differs from gene to gene and drug to drug, log-normally. It is 0 at dose 0.
+
+    Attributes
+    ----------
+    half, spread, slope
+        Median dose of half effect, as a share of the reference dose; standard deviation of its log; steepness.
+    own_context, reach
+        Share of an effect that is a context's own; distance in log(1 + number) over which contexts named by numbers,
+        such as hours, grow apart.
+    kinds
+        Likeness of two kinds of perturbation of one gene, as loss of function and gain: the sign is turned.
+    shares
+        Of the variance: what all perturbations do, what one name does, then what the features of each source tell.
+    """
+
+    half: float = 0.5
+    spread: float = 1.0
+    slope: float = 1.5
+    own_context: float = 0.3
+    reach: float = 1.5
+    kinds: float = 0.5
+    shares: tuple[float, ...] = (0.25, 0.75)
+
+    @classmethod
+    def of_numbers(cls, numbers: Vector) -> Self:
+        """Return the shape of numbers without bounds: six settings, then one per share but the second."""
+        half, spread, slope, reach = np.exp(numbers[[0, 1, 2, 4]])
+        own, kinds = 1 / (1 + np.exp(-numbers[[3, 5]]))
+        weights = np.exp(np.array([numbers[6], 0.0, *numbers[7:]]))
+        return cls(half, spread, slope, own, reach, kinds, tuple(map(float, weights / weights.sum())))
+
+    @staticmethod
+    def first_numbers(n_sources: int) -> Vector:
+        """Return the numbers to start from, which are also what is expected of them."""
+        return np.array([np.log(0.5), 0.0, np.log(1.5), -0.8, np.log(1.5), 0.0, -1.0, *[-1.0] * n_sources])
+
+    def gate(self, dose: Rows) -> Rows:
+        """Return the Hill function (points × halves); 0 at dose 0, and never falling with the dose."""
+        at = self.half * np.exp(self.spread * _quantiles())
+        power = np.asarray(dose, np.float64)[:, None] ** self.slope
+        return np.asarray(power / (power + at**self.slope) / np.sqrt(len(at)), np.float64)
+
+    def between(self, one: Points, other: Points, *, only_shared: bool = False) -> Rows:
+        """Return the kernel (one × other); of what all perturbations do alone, where that is asked for."""
+        around = (self.gate(one.dose) @ self.gate(other.dose).T) * self._contexts(one, other)
+        if only_shared:
+            return around * self.shares[0]
+        same = (one.names[:, None] == other.names) * self._kinds(one, other)
+        inside = self.shares[0] + self.shares[1] * same
+        for share, left, right in zip(self.shares[2:], one.vectors, other.vectors):
+            inside = inside + share * (left @ right.T) * self._kinds(one, other)
+        return np.asarray(around * inside, np.float64)
+
+    def variance(self, points: Points) -> Vector:
+        """Return the kernel of every point with itself."""
+        told = sum(share * np.square(one).sum(1) for share, one in zip(self.shares[2:], points.vectors))
+        return np.asarray(np.square(self.gate(points.dose)).sum(1) * (sum(self.shares[:2]) + told), np.float64)
+
+    def _contexts(self, one: Points, other: Points) -> Rows:
+        same = one.context[:, None] == other.context
+        apart = np.log1p(one.place)[:, None] - np.log1p(other.place)
+        common = np.where(np.isfinite(apart), np.exp(-np.square(apart / self.reach) / 2), 1.0)
+        return np.asarray(self.own_context * same + (1 - self.own_context) * common, np.float64)
+
+    def _kinds(self, one: Points, other: Points) -> Rows:
+        different = one.kinds[:, None] != other.kinds
+        signs = (np.array([direction(kind) for kind in some.kinds]) for some in (one, other))
+        turned = np.outer(*signs) < 0
+        return np.where(different, np.where(turned, -self.kinds, self.kinds), 1.0)
+
+    def state(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        return {**self.__dict__, "shares": list(self.shares)}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Make it again."""
+        return cls(**{**state, "shares": tuple(state["shares"])})
+
+
+@cache
+def _quantiles() -> Vector:
+    return np.asarray(norm.ppf((np.arange(_HALVES) + 0.5) / _HALVES), np.float64)
