@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scperturbmamba.engine.config import NetConfig
+from scperturbmamba.engine.dose import DoseGate
 from scperturbmamba.engine.heads import Effect, LinearHead, NegativeBinomialHead
 from scperturbmamba.engine.kernels import Engine
 from scperturbmamba.engine.mixers import BiMamba2, Layer
@@ -33,6 +34,7 @@ class Sizes:
     n_code: int
     n_covariates: int
     n_pairs: int = 0
+    has_doses: bool = False
 
 
 class Predictor(nn.Module):
@@ -80,6 +82,7 @@ class Predictor(nn.Module):
             n_kinds=sizes.n_kinds,
             widths=(sizes.n_part_features, sizes.n_code, sizes.n_covariates),
         )
+        self.dose = DoseGate() if sizes.has_doses else None
         self.mark = TargetMark(config, sizes.n_kinds)
         self.memory = Memory(config, n_parts=sizes.n_parts, n_genes=n_genes) if config.memory else None
         self.pairs = PairTokens(config, sizes.n_pairs) if sizes.n_pairs else None
@@ -96,8 +99,20 @@ class Predictor(nn.Module):
     def forward(self, conditions: ConditionInputs) -> Effect:
         """Return the effect of each condition on each gene, (b, genes)."""
         visible = self.condition.visible(conditions)
-        sequence = self.tokens(conditions, self.condition(conditions, visible))
+        sequence = self.tokens(conditions, self.condition_tokens(conditions, visible))
         return self.effect(sequence, conditions, visible)
+
+    def condition_tokens(self, conditions: ConditionInputs, visible: Tensor) -> Tensor:
+        """Return the condition tokens (b, width)."""
+        token: Tensor = self.condition(conditions, visible, self.strength(conditions))
+        return token
+
+    def strength(self, conditions: ConditionInputs) -> Tensor | None:
+        """Return how strongly each part acts at its dose (b, parts); None where no part has one."""
+        if self.dose is None or conditions.dose is None:
+            return None
+        gates: Tensor = self.dose(conditions.dose)
+        return gates
 
     def tokens(self, conditions: ConditionInputs, condition: Tensor) -> Tensor:
         """Return the mixed sequence (b, 1 + genes, width) for condition tokens (b, width)."""
@@ -138,12 +153,14 @@ class Predictor(nn.Module):
         return effect
 
     def scaled(self, effect: Effect, conditions: ConditionInputs, visible: Tensor) -> Effect:
-        """Return an effect on all genes with what is known by heart, on the scale of the output."""
-        shift = effect.shift
+        """Return an effect on all genes with what is known by heart, on the scale of the output; 0 at dose 0."""
+        shift, strength = effect.shift, self.strength(conditions)
         if self.memory is not None:
-            shift = shift + self.memory(conditions, visible)
+            shift = shift + self.memory(conditions, visible if strength is None else visible * strength)
         if self.pairs is not None and conditions.pairs is not None:
             shift = shift + self.pairs.straight(conditions.pairs)
+        if self.dose is not None and strength is not None:
+            shift = shift * self.dose.together(strength, conditions.present)
         return Effect(shift * self.scale, effect.log_dispersion)
 
     def use_engine(self, engine: Engine) -> None:

@@ -47,7 +47,7 @@ class Screener:
             effect: Effect = net(conditions)
             return effect
         visible = net.condition.visible(conditions)
-        tokens = net.condition(conditions, visible)
+        tokens = net.condition_tokens(conditions, visible)
         if len(net.conditioned()) == 1 and len(conditions.context.unique()) == 1:
             return self._by_blocks(conditions, tokens, visible)
         sequence = tokens.new_empty(len(tokens), 1 + net.state.shape[1], net.config.width)

@@ -55,6 +55,8 @@ class ConditionInputs:
         (b, k): standardised covariates.
     pairs
         (b, genes, f): what is known of a condition and a gene together, standardised; None where nothing is.
+    dose
+        (b, parts): share of the reference dose, 1 for a part without a dose; None where no part has one.
     """
 
     index: Tensor
@@ -66,6 +68,7 @@ class ConditionInputs:
     context: Tensor
     covariates: Tensor
     pairs: Tensor | None = None
+    dose: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -146,12 +149,15 @@ class ConditionToken(nn.Module):
             seen = seen * (torch.rand_like(seen) >= self.hidden)
         return seen
 
-    def forward(self, conditions: ConditionInputs, visible: Tensor | None = None) -> Tensor:
-        """Return (b, width)."""
+    def forward(
+        self, conditions: ConditionInputs, visible: Tensor | None = None, strength: Tensor | None = None
+    ) -> Tensor:
+        """Return (b, width); ``strength`` (b, parts) is how strongly each part acts."""
         seen = self.visible(conditions) if visible is None else visible
         identity = self.identity(conditions.index) + self.code(conditions.code)
         part = self.features(self.hide(conditions.features)) + self.kind(conditions.kind) + seen[..., None] * identity
-        total = (part * conditions.present[..., None]).sum(1)
+        acts = conditions.present if strength is None else conditions.present * strength
+        total = (part * acts[..., None]).sum(1)
         token: Tensor = self.control + total + self.mix(total) + self.covariates(conditions.covariates)
         return token
 

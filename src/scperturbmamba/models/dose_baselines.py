@@ -55,8 +55,7 @@ class DoseMean(OfParts):
     def fit(self, data: Bundle) -> Self:
         """Keep the effects of the parts, and the highest dose of each drug."""
         super().fit(data)
-        self.reference = dict(data.doses.reference)
-        self.usual = float(np.exp(np.mean(np.log(list(self.reference.values()))))) if self.reference else 1.0
+        self.doses = data.doses
         return self
 
     def _effect(self, condition: Condition, seen: PartEffects, context: int) -> Effect:
@@ -71,7 +70,7 @@ class DoseMean(OfParts):
         return np.mean([seen.alone[one] for one, level in levels.items() if abs(level - given) < least + 1e-6], axis=0)
 
     def _level(self, part: Part) -> float:
-        return _log(part) - float(np.log(self.reference.get(part.name, self.usual)))
+        return float(np.log(max(self.doses.share(part), 1e-30)))
 
 
 def _log(part: Part) -> float:

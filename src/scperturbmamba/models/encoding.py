@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Condition, Part
+from scperturbmamba.data.doses import Doses
 from scperturbmamba.data.feature_tables import FeatureTable
 from scperturbmamba.engine.tokens import N_CHROMOSOMES, ConditionInputs, GeneInputs
 
@@ -42,6 +43,8 @@ class Encoder:
         (genes,), (genes × k) of the measured genes.
     provenance
         Hash per feature source.
+    doses
+        How high those of each drug go.
     """
 
     genes: tuple[str, ...]
@@ -54,6 +57,7 @@ class Encoder:
     chromosome: NDArray[np.int64]
     locus: NDArray[np.float32]
     provenance: dict[str, str] = field(default_factory=dict)
+    doses: Doses = field(default_factory=Doses)
 
     @classmethod
     def fit(cls, data: Bundle, *, order: str = "genome") -> Encoder:
@@ -80,6 +84,7 @@ class Encoder:
             chromosome=chromosome,
             locus=locus,
             provenance={source: table.provenance for source, table in tables.items()},
+            doses=data.doses,
         )
 
     def gene_inputs(self) -> GeneInputs:
@@ -105,6 +110,7 @@ class Encoder:
         token[self.order] = np.arange(len(self.genes))
         index, kind, present = (np.zeros((rows, width), np.int64) for _ in range(3))
         place, name_row = (np.full((rows, width), -1) for _ in range(2))
+        dose = np.ones((rows, width), np.float32)
         part_row = {name: row + 1 for row, name in enumerate(self.parts)}
         kind_row = {name: row for row, name in enumerate(self.kinds)}
         known = {name: row for row, name in enumerate(self.names)}
@@ -114,6 +120,7 @@ class Encoder:
                 index[row, column] = part_row.get(part.name, 0)
                 kind[row, column] = kind_row.get(part.kind, 0)
                 present[row, column] = 1
+                dose[row, column] = self.doses.share(part)
                 name_row[row, column] = known.get(part.name, -1)
                 place[row, column] = token[measured[part.name]] if part.name in measured else -1
         return ConditionInputs(
@@ -126,6 +133,7 @@ class Encoder:
             context=torch.from_numpy(np.asarray(context, np.int64)),
             covariates=torch.from_numpy(_at_least_one_column(covariates.astype(np.float32))),
             pairs=None if pairs is None else torch.from_numpy(np.ascontiguousarray(pairs[:, self.order])),
+            dose=torch.from_numpy(dose) if self.doses.reference else None,
         )
 
     def extended(self, tables: Sequence[FeatureTable]) -> Encoder:

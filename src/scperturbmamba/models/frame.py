@@ -33,8 +33,6 @@ class Frame:
         (contexts × genes): mean of the training control cells, scale of X.
     covariate_names, control_covariates
         Technical covariates, and their average over the control cells.
-    dose_units
-        Unit of the doses of every drug of which it is known.
     count_model
         Rates and dispersions of the control cells, for the ``nb`` head.
     """
@@ -46,7 +44,6 @@ class Frame:
     control: NDArray[np.float32]
     covariate_names: tuple[str, ...]
     control_covariates: NDArray[np.float32]
-    dose_units: dict[str, str]
     count_model: CountModel | None
 
     @classmethod
@@ -65,7 +62,6 @@ class Frame:
             control=data.control,
             covariate_names=covariates.names,
             control_covariates=covariates.control,
-            dose_units=dict(data.doses.units),
             count_model=CountModel.fit(data.cells, len(data.contexts)) if data.cells is not None else None,
         )
 

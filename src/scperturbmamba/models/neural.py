@@ -195,6 +195,7 @@ def build_predictor(net: NetConfig, frame: Frame, scale: float, n_pairs: int = 0
         n_code=encoder.code.shape[1],
         n_covariates=max(1, len(frame.covariate_names)),
         n_pairs=n_pairs,
+        has_doses=bool(encoder.doses.reference),
     )
     centre, spread = control.mean(), control.std() or 1.0
     state = torch.from_numpy(((control - centre) / spread)[:, encoder.order].astype(np.float32))

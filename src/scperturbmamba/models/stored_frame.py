@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scperturbmamba.data.doses import Doses
 from scperturbmamba.data.kinds import Kinds
 from scperturbmamba.models.counts import CountModel
 from scperturbmamba.models.encoding import Encoder
@@ -31,7 +32,7 @@ def frame_state(frame: Frame) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         "seen": [[label, context, n] for (label, context), n in frame.seen.items()],
         "encoder": {name: list(getattr(encoder, name)) for name in _ENCODER_WORDS},
         "provenance": encoder.provenance,
-        "dose_units": frame.dose_units,
+        "doses": {"reference": dict(encoder.doses.reference), "units": dict(encoder.doses.units)},
     }
     arrays = {f"encoder.{name}": getattr(encoder, name) for name in _ENCODER_ARRAYS}
     arrays |= {f"frame.{name}": getattr(frame, name) for name in _FRAME_ARRAYS}
@@ -55,13 +56,12 @@ def frame_from(words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
     counted = {name: np.asarray(arrays[f"counts.{name}"]) for name in _COUNT_ARRAYS if f"counts.{name}" in arrays}
     own = tuple((name, kind) for name, kind in words["kinds"]["own"])
     return Frame(
-        encoder=Encoder(**names, **tables, provenance=words["provenance"]),
+        encoder=Encoder(**names, **tables, provenance=words["provenance"], doses=Doses(**words["doses"])),
         kinds=Kinds(words["kinds"]["usual"], own, tuple(words["kinds"]["several"])),
         seen={(label, context): n for label, context, n in words["seen"]},
         contexts=tuple(words["contexts"]),
         control=np.asarray(arrays["frame.control"]),
         covariate_names=tuple(words["covariates"]),
         control_covariates=np.asarray(arrays["frame.control_covariates"]),
-        dose_units=dict(words["dose_units"]),
         count_model=CountModel(**counted) if counted else None,
     )

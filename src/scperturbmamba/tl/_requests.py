@@ -49,7 +49,7 @@ def read_requests(adata: AnnData, labels: Sequence[str], model: Trained) -> list
 
 def _in_the_units_of(model: Trained, reading: Reading) -> Condition:
     """Convert the doses of a label; a drug that was not screened has the unit that most drugs of the screen have."""
-    known = model.frame.dose_units
+    known = model.frame.encoder.doses.units
     if not reading.units:
         return reading.condition
     if not known:

@@ -63,7 +63,7 @@ def test_the_gate_is_nothing_at_dose_0_and_never_falls(doses, at, spread, slope)
 
 def test_a_kernel_is_symmetric_and_no_variance_is_negative():
     rng = np.random.default_rng(0)
-    scene = Scene(("2", "8", "24"), {"a": 10.0, "b": 3.0})
+    scene = Scene(("2", "8", "24"), Doses({"a": 10.0, "b": 3.0}))
     parts = [Part(name, kind, dose) for name in "abc" for kind in ("drug", "CRISPRi") for dose in (None, 0.5, 3.0)]
     context = rng.integers(0, 3, len(parts))
     points = scene.points(parts, context, ())
@@ -77,14 +77,14 @@ def test_a_kernel_is_symmetric_and_no_variance_is_negative():
 def test_contexts_named_by_numbers_are_alike_as_far_as_these_are():
     assert places_of(["2", "8"]) == [2.0, 8.0]
     assert np.isnan(places_of(["2", "K562"])).all()
-    scene = Scene(("2", "8", "24"), {})
+    scene = Scene(("2", "8", "24"), Doses())
     points = scene.points([Part("a")] * 3, np.arange(3), ())
     alike = Shape(own_context=0.0).between(points, points)
     assert alike[0, 0] > alike[0, 1] > alike[0, 2]
 
 
 def test_loss_and_gain_of_a_gene_turn_the_sign():
-    scene = Scene(("all",), {})
+    scene = Scene(("all",), Doses())
     points = scene.points([Part("a", "CRISPRi"), Part("a", "knockout"), Part("a", "CRISPRa")], np.zeros(3, int), ())
     alike = Shape(shares=(0.0, 1.0)).between(points, points)
     assert alike[0, 1] > 0 > alike[0, 2]

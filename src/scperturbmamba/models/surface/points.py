@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scperturbmamba.data.conditions import Part
+from scperturbmamba.data.doses import Doses
 from scperturbmamba.models.gene_vectors import GeneVectors
 from scperturbmamba.models.kernels import Rows, unit
-
 
 _CENTRES = np.arange(-4, 4.1, 0.5)  # standard deviations of the log reference dose
 
@@ -60,18 +59,12 @@ class Scene:
     ----------
     contexts
         Names of the contexts.
-    reference
-        Highest dose of each drug. It is a feature too: drugs that are given at alike doses may do alike things.
+    doses
+        How high those of each drug go. It is a feature too: drugs that are given at alike doses may do alike things.
     """
 
     contexts: tuple[str, ...]
-    reference: Mapping[str, float]
-
-    @cached_property
-    def logs(self) -> tuple[float, float]:
-        """Mean and standard deviation of the log of the reference doses."""
-        found = np.log([one for one in self.reference.values() if one > 0]) if self.reference else np.zeros(1)
-        return float(np.mean(found)), float(np.std(found)) or 1.0
+    doses: Doses
 
     def with_context(self, name: str) -> Scene:
         """Return the scene with one more context."""
@@ -79,28 +72,26 @@ class Scene:
 
     def named(self, sources: Sequence[str]) -> list[str]:
         """Return the names of the vectors of points."""
-        return [*sources, "reference dose"] if self.reference else list(sources)
+        return [*sources, "reference dose"] if self.doses.reference else list(sources)
 
     def points(self, parts: Sequence[Part], context: NDArray[np.int64], vectors: Sequence[GeneVectors]) -> Points:
         """Return the points of parts in contexts; a drug that was never screened has the usual reference dose."""
         names = [part.name for part in parts]
-        usual = float(np.exp(self.logs[0]))
-        dose = [1.0 if one.dose is None else one.dose / self.reference.get(one.name, usual) for one in parts]
         told = tuple(unit(one.take(names)[0]) for one in vectors)
         numbers = np.array([*places_of(self.contexts), np.nan])
         return Points(
             np.array(names, dtype=str),
             np.array([part.kind for part in parts], dtype=str),
-            np.array(dose, np.float64),
+            np.array([self.doses.share(part) for part in parts], np.float64),
             context,
             numbers[context],
-            (*told, self._strength(names)) if self.reference else told,
+            (*told, self._strength(names)) if self.doses.reference else told,
         )
 
     def _strength(self, names: Sequence[str]) -> Rows:
         """Return numbers whose products fall with the distance of the logs of two reference doses, as a Gaussian."""
-        mean, spread = self.logs
-        given = np.array([self.reference.get(name, np.nan) for name in names], np.float64)
+        mean, spread = self.doses.logs
+        given = np.array([self.doses.reference.get(name, np.nan) for name in names], np.float64)
         at = (np.log(given) - mean) / spread
         near = np.exp(-np.square(at[:, None] - _CENTRES))
         return unit(np.where(np.isfinite(at)[:, None], near, 0.0))

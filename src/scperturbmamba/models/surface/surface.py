@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Part
+from scperturbmamba.data.doses import Doses
 from scperturbmamba.models.gene_vectors import GeneVectors
 from scperturbmamba.models.kernels import Rows
 from scperturbmamba.models.part_effects import PartEffects, parts_of_state, parts_state
@@ -59,7 +60,7 @@ class Surface:
         """Learn from the training rows of one part; ``noise`` as of ``shrinkage.cell_noise``."""
         rows = np.array([row for row in data.training() if len(data.conditions[row].parts) == 1], np.int64)
         parts = tuple(data.conditions[row].parts[0] for row in rows)
-        scene = Scene(data.contexts, data.doses.reference)
+        scene = Scene(data.contexts, data.doses)
         context = data.context[rows]
         points = scene.points(parts, context, vectors)
         covariance = row_noise(data, noise, rows)
@@ -102,7 +103,7 @@ class Surface:
         """Return what the variance of effects was found to be made of."""
         names = ["what all do", "what one does", *self.scene.named(sources)]
         told = [f"{name} {share:.0%}" for name, share in zip(names, self.shape.shares)]
-        if self.scene.reference:
+        if self.scene.doses.reference:
             told.append(f"half effect at {self.shape.half:.2g} of the reference dose")
         if len(self.scene.contexts) > 1:
             told.append(f"own to a context {self.shape.own_context:.0%}")
@@ -112,7 +113,7 @@ class Surface:
         """Return words that JSON can hold, and arrays, from which it can be made again."""
         words: dict[str, Any] = {
             "contexts": list(self.scene.contexts),
-            "reference": dict(self.scene.reference),
+            "reference": dict(self.scene.doses.reference),
             "parts": parts_state(self.parts),
             "shape": self.shape.state(),
         }
@@ -128,7 +129,7 @@ class Surface:
         """Make it again."""
         nothing = np.zeros((0, arrays["y"].shape[1]))
         return cls(
-            Scene(tuple(words["contexts"]), words["reference"]),
+            Scene(tuple(words["contexts"]), Doses(words["reference"])),
             tuple(parts_of_state(words["parts"])),
             arrays["context"],
             Shape.from_state(words["shape"]),
