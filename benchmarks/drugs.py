@@ -75,7 +75,9 @@ class Judged:
         found = []
         for _ in range(draws):
             some = np.concatenate([places[drug] for drug in rng.choice(list(places), len(places))])
-            found.append(number(Judged(self.rows.iloc[some], self.truth[some], {k: v[some] for k, v in self.said.items()})))
+            found.append(
+                number(Judged(self.rows.iloc[some], self.truth[some], {k: v[some] for k, v in self.said.items()}))
+            )
         low, high = np.quantile(found, [0.025, 0.975])
         return f"({low:+.3f} to {high:+.3f})"
 
@@ -105,7 +107,10 @@ def judge(adata: AnnData, side: NDArray[np.object_], models: Sequence[str]) -> J
     data = Bundle.from_adata(adata, split="split", context="hours", features=None)
     for name in models:
         model = make_baseline(name).fit(data)
-        found = [model.predict([Condition.parse(one).with_kind("drug")], context=data.contexts.index(at))[0] for one, at in zip(labels, hours)]
+        found = [
+            model.predict([Condition.parse(one).with_kind("drug")], context=data.contexts.index(at))[0]
+            for one, at in zip(labels, hours)
+        ]
         said[name] = np.array(found)
     level = test.obs.drop_duplicates("perturbation").set_index("perturbation")["dose_level"].astype(str)
     rows = pd.DataFrame({"drug": [one.split("@")[0] for one in labels], "level": list(level[labels]), "hours": hours})

@@ -26,6 +26,7 @@ _GEARS_NAME = re.compile(r"^(?P<cell>.+?)_(?P<condition>[^_]+)_1(?P<pair>\+1)?$"
 _TWICE = re.compile(r"^(?P<targets>.+)__(?P=targets)$")
 _CELL_PREFIX = re.compile(r"^.+?_---_(.+)$")
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
+_EXPONENT = re.compile(r"(@\s*\d+(?:\.\d+)?[eE])\+(?=\d)")  # a plus that joins no parts: dasatinib@1e+04
 _DOSED = re.compile(r"^(?P<name>.+)@\s*(?P<dose>\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(?P<unit>[^\d\s.].*)?$", re.IGNORECASE)
 
 
@@ -177,7 +178,7 @@ def _cut(text: str, known: Collection[str], separator: str | None) -> list[str]:
 def _outside_brackets(text: str) -> list[str]:
     """Cut at every ``+`` that stands in no brackets: ``(+)-JQ1+TP53`` has two pieces."""
     pieces, depth = [""], 0
-    for letter in text:
+    for letter in _EXPONENT.sub(r"\1", text):
         depth += (letter in _OPENING) - (letter in _CLOSING)
         if letter == "+" and depth == 0:
             pieces.append("")

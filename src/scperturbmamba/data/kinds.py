@@ -57,10 +57,10 @@ class Kinds:
         ).label
 
     def complete(self, condition: Condition) -> Condition:
-        """Give every part without a kind that of its name in the screen, or the usual one."""
+        """Give every part without a kind that of its name in the screen; a dose makes a new one a drug."""
         own = dict(self.own)
-        return Condition(tuple(_with(part, own.get(part.name, self.usual)) for part in condition.parts))
+        return Condition(tuple(self._with(part, own.get(part.name)) for part in condition.parts))
 
-
-def _with(part: Part, kind: str) -> Part:
-    return part if part.kind else replace(part, kind=kind)
+    def _with(self, part: Part, own: str | None) -> Part:
+        usual = DRUG if part.dose is not None else self.usual
+        return part if part.kind else replace(part, kind=usual if own is None else own)

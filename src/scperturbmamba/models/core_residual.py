@@ -190,7 +190,7 @@ class CoreAndResidual:
             said = said + tried.without_name[:, None] * self.residual.foreseen(tried.parts, context)
         measured = {place: PartEffects.of(data, int(place)).alone for place in np.unique(tried.context)}
         truth = np.array([measured[place][part] for part, place in zip(tried.parts, tried.context)], np.float64)
-        return LeftOut(truth - said, tried.nearest)
+        return LeftOut(truth - said, tried.nearest, ~tried.without_name)
 
     def _sums(self, data: Bundle, context: int) -> dict[int, NDArray[np.float64]]:
         """Return what is said of the training combinations whose parts were all seen alone, by row."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -32,10 +32,24 @@ class LeftOut:
         (parts × genes): measured less predicted.
     nearest
         (parts,): likeness of the most alike training gene.
+    alone
+        (parts,): whether a part was left out alone, and other doses or contexts of it were seen.
     """
 
     errors: Rows
     nearest: Rows
+    alone: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+
+    def expected(self, noise: Rows) -> Rows | None:
+        """Return the variance (genes,) of what is said of a part by other doses and contexts; None if it is not known.
+
+        It is that of the errors less their noise (genes,), not below a tenth of it.
+        """
+        if self.alone.sum() < _FEWEST:
+            return None
+        e2 = np.square(self.errors[self.alone])
+        square = (e2.sum(0) + _PRIOR_ROWS * e2.mean()) / (len(e2) + _PRIOR_ROWS)
+        return np.asarray(np.maximum(square - noise, 0.1 * square), np.float64)
 
 
 @dataclass(frozen=True)
@@ -117,9 +131,11 @@ class Uncertainty:
         width = data.delta.shape[1]
         if len(single) < 3:
             return cls(errors, {}, {}, np.full(width, np.nan))
-        prior = Prior.of(data.delta[single].astype(np.float64), noise[single])
+        expected = left_out.expected(noise[single].mean(0)) if left_out is not None else None
+        if expected is None:
+            expected = Prior.of(data.delta[single].astype(np.float64), noise[single]).variance
         by_part = {data.conditions[row].parts[0]: noise[row] for row in single}
-        kept = {part: prior.variance / (prior.variance + one + 1e-12) for part, one in by_part.items()}
+        kept = {part: expected / (expected + one + 1e-12) for part, one in by_part.items()}
         found = cls(errors, by_part, kept, np.median(noise[rows], axis=0))
         heard = [row for row in predicted if row in set(rows.tolist())]
         if len(heard) < _FEWEST:

@@ -54,8 +54,8 @@ def _in_the_units_of(model: Trained, reading: Reading) -> Condition:
         return reading.condition
     if not known:
         msg = (
-            f"{reading.condition.label!r} was asked for with a unit, and the doses of the training have none. Leave the "
-            "unit out, or train with `spm.pp.perturbation_labels(adata, column, dose_unit=...)`."
+            f"{reading.condition.label!r} was asked for with a unit, and the doses of the training have none. Leave "
+            "the unit out, or train with `spm.pp.perturbation_labels(adata, column, dose_unit=...)`."
         )
         raise ValueError(msg)
     usual = Counter(known.values()).most_common(1)[0][0]

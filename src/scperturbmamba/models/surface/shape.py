@@ -15,7 +15,8 @@ from scperturbmamba.models.kernels import Rows
 from scperturbmamba.models.surface.points import Points
 
 Vector = NDArray[np.float64]
-_HALVES = 7  # doses of half effect that stand for their distribution
+_HALVES = 15  # doses of half effect that stand for their distribution
+_FLATTEST, _STEEPEST = 0.5, 3.0  # slopes of a Hill function
 
 
 @dataclass(frozen=True)
@@ -48,16 +49,20 @@ class Shape:
 
     @classmethod
     def of_numbers(cls, numbers: Vector) -> Self:
-        """Return the shape of numbers without bounds: six settings, then one per share but the second."""
-        half, spread, slope, reach = np.exp(numbers[[0, 1, 2, 4]])
-        own, kinds = 1 / (1 + np.exp(-numbers[[3, 5]]))
+        """Return the shape of numbers without bounds: six settings, then one per share but the second.
+
+        The slope has bounds all the same: three doses of a drug cannot tell a step from a steep rise.
+        """
+        half, spread, reach = np.exp(numbers[[0, 1, 4]])
+        steep, own, kinds = 1 / (1 + np.exp(-numbers[[2, 3, 5]]))
+        slope = _FLATTEST + (_STEEPEST - _FLATTEST) * steep
         weights = np.exp(np.array([numbers[6], 0.0, *numbers[7:]]))
         return cls(half, spread, slope, own, reach, kinds, tuple(map(float, weights / weights.sum())))
 
     @staticmethod
     def first_numbers(n_sources: int) -> Vector:
         """Return the numbers to start from, which are also what is expected of them."""
-        return np.array([np.log(0.5), 0.0, np.log(1.5), -0.8, np.log(1.5), 0.0, -1.0, *[-1.0] * n_sources])
+        return np.array([np.log(0.5), 0.0, -0.4, -0.8, np.log(1.5), 0.0, -1.0, *[-1.0] * n_sources])
 
     def gate(self, dose: Rows) -> Rows:
         """Return the Hill function (points × halves); 0 at dose 0, and never falling with the dose."""
