@@ -9,12 +9,12 @@ dose is judged on the replicate that the model did not see.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import anndata
 import numpy as np
 import pandas as pd
+from _judged import Effects, Judged
 from _measure import TOLD, Row, options, report
 from accuracy import DATA, FOLDER
 from anndata import AnnData
@@ -29,57 +29,6 @@ FILE = "tggates_human_hepatocyte_dose.h5ad"
 TIMES = ("2", "8", "24")
 FOLDS = 10
 CORE = "core with structures"
-Effects = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Measured and predicted effects of held-out conditions.
-
-    Attributes
-    ----------
-    rows
-        ``drug``, ``level`` (Low, Middle, High) and ``context`` (hours) of each.
-    truth, said
-        (rows × genes), by model.
-    """
-
-    rows: pd.DataFrame
-    truth: Effects
-    said: dict[str, Effects]
-
-    @classmethod
-    def of(cls, parts: Sequence[Judged]) -> Judged:
-        """Return the rows of several, one below the other."""
-        names = parts[0].said
-        said = {name: np.concatenate([one.said[name] for one in parts]) for name in names}
-        return cls(pd.concat([one.rows for one in parts]), np.concatenate([one.truth for one in parts]), said)
-
-    def where(self, keep: NDArray[np.bool_]) -> Judged:
-        """Return some of the rows."""
-        return Judged(self.rows[keep], self.truth[keep], {name: one[keep] for name, one in self.said.items()})
-
-    def left(self, name: str) -> NDArray[np.float64]:
-        """Return (rows,): the squares that a model leaves."""
-        return np.square(self.truth - self.said[name], dtype=np.float64).sum(1)
-
-    def r2(self, name: str) -> float:
-        """Return the share of the squares of the truth that a model takes away."""
-        return float(1 - self.left(name).sum() / np.square(self.truth, dtype=np.float64).sum())
-
-    def interval(self, number: Callable[[Judged], float], draws: int = 500) -> str:
-        """Return a bootstrap interval over drugs, 95 %."""
-        drugs = self.rows["drug"].to_numpy()
-        places = {drug: np.flatnonzero(drugs == drug) for drug in np.unique(drugs)}
-        rng = np.random.default_rng(0)
-        found = []
-        for _ in range(draws):
-            some = np.concatenate([places[drug] for drug in rng.choice(list(places), len(places))])
-            found.append(
-                number(Judged(self.rows.iloc[some], self.truth[some], {k: v[some] for k, v in self.said.items()}))
-            )
-        low, high = np.quantile(found, [0.025, 0.975])
-        return f"({low:+.3f} to {high:+.3f})"
 
 
 def read() -> AnnData:
@@ -113,7 +62,7 @@ def judge(adata: AnnData, side: NDArray[np.object_], models: Sequence[str]) -> J
         ]
         said[name] = np.array(found)
     level = test.obs.drop_duplicates("perturbation").set_index("perturbation")["dose_level"].astype(str)
-    rows = pd.DataFrame({"drug": [one.split("@")[0] for one in labels], "level": list(level[labels]), "hours": hours})
+    rows = pd.DataFrame({"unit": [one.split("@")[0] for one in labels], "level": list(level[labels]), "hours": hours})
     return Judged(rows, np.asarray(truth.layers["delta"]), said)
 
 
@@ -213,11 +162,10 @@ def table(name: str, judged: Judged, target: float | None = None) -> list[Row]:
 
 def gain(name: str, judged: Judged, other: str, target: float) -> Row:
     """Return by how much of its squares the core is nearer to the truth than another model."""
-
-    def number(one: Judged) -> float:
-        return float(1 - one.left(CORE).sum() / one.left(other).sum())
-
-    return Row(name, f"≥ {target:+.1%}", f"{number(judged):+.3f} {judged.interval(number)}", number(judged) >= target)
+    found = judged.gain(CORE, other)
+    return Row(
+        name, f"≥ {target:+.1%}", f"{found:+.3f} {judged.interval(lambda one: one.gain(CORE, other))}", found >= target
+    )
 
 
 if __name__ == "__main__":
