@@ -24,7 +24,7 @@ DOSES, GENES = (0.1, 1.0, 10.0), 30
 
 
 def world(n_drugs=16, contexts=("A", "B"), noise=0.05, seed=0):
-    """Effects of drugs at three doses in every context: a Hill function times a profile, times a gain of the context."""
+    """Effects of drugs at three doses in every context: a Hill function times a profile, times the context's gain."""
     rng = np.random.default_rng(seed)
     profile, at = rng.normal(size=(n_drugs, GENES)), rng.uniform(0.3, 3, n_drugs)
     gain = {name: 1 - 0.3 * number for number, name in enumerate(contexts)}

@@ -75,15 +75,16 @@ class Process:
     def left_out(self, groups: Sequence[NDArray[np.integer]]) -> list[Rows]:
         """Return what is said of every group of points by all others, exactly (points of the group × genes)."""
         values, axes = self._axes
+        inside = axes.T @ self.white
+        seen = inside @ self.y
         said = [np.zeros((len(group), self.y.shape[1])) for group in groups]
         for amplitude in np.unique(self.amplitude):
             genes = np.flatnonzero(self.amplitude == amplitude)
-            inside = axes.T @ self.white
-            inverse = inside.T @ (inside / (amplitude * values[:, None] + 1))
-            pulled = inverse @ self.y[:, genes]
+            weight = 1 / (amplitude * values[:, None] + 1)
+            pulled = inside.T @ (weight * seen[:, genes])
             for found, group in zip(said, groups):
-                own = np.linalg.solve(inverse[np.ix_(group, group)], pulled[group])
-                found[:, genes] = self.y[np.ix_(group, genes)] - own
+                own = inside[:, group].T @ (weight * inside[:, group])
+                found[:, genes] = self.y[np.ix_(group, genes)] - np.linalg.solve(own, pulled[group])
         return said
 
 
