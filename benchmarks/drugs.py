@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import anndata
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from _judged import Effects, Judged
@@ -29,6 +31,7 @@ FILE = "tggates_human_hepatocyte_dose.h5ad"
 TIMES = ("2", "8", "24")
 FOLDS = 10
 CORE = "core with structures"
+RESPONSES = (("Phenobarbital", "CYP2B6"), ("Flutamide", "CYP1A1"))  # induction through CAR, and through AHR
 
 
 def read() -> AnnData:
@@ -140,6 +143,27 @@ def main() -> None:
         *table("24 h from 2 and 8 h", times),
     ]
     report(rows, given, title="Drugs, doses and times (Open TG-GATEs)")
+    if given.page:
+        figure(adata, given.page.resolve().parents[1] / "_static" / "drugs_tggates.png")
+
+
+def figure(adata: AnnData, path: Path) -> None:
+    """Draw two known responses, from a training without the middle doses; both replicates are in it."""
+    spm.pp.match_controls(adata, "hours", order="barcode")
+    level = adata.obs["dose_level"].astype(str)
+    with_low = set(adata.obs["drug"][level == "Low"])
+    held = (level == "Middle") & adata.obs["drug"].isin(with_low)
+    adata.obs["side"] = pd.Categorical(np.where(level == "Control", None, np.where(held, "test", "train")))
+    spm.pp.split_conditions(adata, "side", val_size=0.01)
+    spm.tl.train_predictor(adata, preset="fast", context="hours")
+    fig, axes = plt.subplots(1, 2, figsize=(11, 3.6), layout="constrained")
+    for ax, (drug, gene) in zip(axes, RESPONSES):
+        given = np.sort(adata.obs["dose"][adata.obs["drug"] == drug].dropna().unique())
+        doses = np.union1d(np.geomspace(given[0] / 3, given[-1] * 2, 60), given)
+        predicted = spm.tl.predict(adata, [f"{drug}@{dose:.6g}" for dose in doses], context="24")
+        spm.pl.dose_response(predicted, gene, measured=adata, context="24", ax=ax)
+        ax.set_title(f"{gene}, 24 hours", loc="left")
+    fig.savefig(path, dpi=150)
 
 
 def _strongest(judged: Judged) -> Judged:

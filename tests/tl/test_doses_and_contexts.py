@@ -49,7 +49,7 @@ def left(said, true):
     ("scheme", "options", "most"),
     [
         ("perturbation", {}, 0.85),
-        ("dose", {}, 0.60),
+        ("dose", {}, 0.65),
         ("pair", {"context": "cell_line"}, 0.60),
         ("context", {"context": "cell_line", "held_out": "line_B"}, 0.70),
     ],

@@ -64,7 +64,9 @@ class CoreAndResidual:
             residual.fit(data, core, frame, callbacks=callbacks)
         found = cls(frame, core, residual)
         found.uncertainty = [
-            Uncertainty.fit(data, context, found._left_out(data, context), found._sums(data, context))
+            Uncertainty.fit(
+                data, context, found._left_out(data, context), found._sums(data, context), core.around(context)
+            )
             for context in range(len(data.contexts))
         ]
         if len(set(data.context[data.training()])) > 1:

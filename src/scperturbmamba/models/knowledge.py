@@ -131,6 +131,16 @@ class Knowledge:
             self.own.set(effect, part, int(where))
         return replace(found, said=said)
 
+    def around(self, context: int) -> dict[Part, Rows]:
+        """Return the variance (genes,) of measurements around the surface, by the parts seen alone; none without one."""
+        if self.surface is None:
+            return {}
+        return {
+            part: noise
+            for part, at, noise in zip(self.surface.parts, self.surface.context, self.surface.noise)
+            if at == context
+        }
+
     def neighbours(self, parts: Sequence[Part], context: int) -> tuple[tuple[Part, ...], Rows]:
         """Return what was measured, and how alike parts are to it (parts × measured); -1 of a part with itself."""
         return self.unseen[context].neighbours(parts, self.vectors)

@@ -114,10 +114,18 @@ class Uncertainty:
     combined: float = 1.0
 
     @classmethod
-    def fit(cls, data: Bundle, context: int, left_out: LeftOut | None, predicted: Mapping[int, Rows]) -> Self:
+    def fit(
+        cls,
+        data: Bundle,
+        context: int,
+        left_out: LeftOut | None,
+        predicted: Mapping[int, Rows],
+        around: Mapping[Part, Rows] | None = None,
+    ) -> Self:
         """Learn from the training rows of a context.
 
-        ``predicted`` are the effects that are said of training combinations whose parts were all seen alone, by row.
+        ``predicted`` are the effects that are said of training combinations whose parts were all seen alone, by row;
+        ``around`` is the variance of a measurement of every part, where it is more than the noise of its cells.
         """
         noise = cell_noise(data)
         rows = data.training()
@@ -131,12 +139,14 @@ class Uncertainty:
         width = data.delta.shape[1]
         if len(single) < 3:
             return cls(errors, {}, {}, np.full(width, np.nan))
-        expected = left_out.expected(noise[single].mean(0)) if left_out is not None else None
+        by_part = {data.conditions[row].parts[0]: noise[row] for row in single}
+        by_part = {part: np.maximum(one, (around or {}).get(part, one)) for part, one in by_part.items()}
+        expected = left_out.expected(np.mean(list(by_part.values()), axis=0)) if left_out is not None else None
         if expected is None:
             expected = Prior.of(data.delta[single].astype(np.float64), noise[single]).variance
-        by_part = {data.conditions[row].parts[0]: noise[row] for row in single}
         kept = {part: expected / (expected + one + 1e-12) for part, one in by_part.items()}
-        found = cls(errors, by_part, kept, np.median(noise[rows], axis=0))
+        typical = np.median(list(by_part.values()) if around else noise[rows], axis=0)
+        found = cls(errors, by_part, kept, typical)
         heard = [row for row in predicted if row in set(rows.tolist())]
         if len(heard) < _FEWEST:
             return found

@@ -49,12 +49,17 @@ class Process:
         return float(np.mean(np.diag(self.kernel))) or 1.0
 
     @cached_property
-    def evidence(self) -> Rows:
-        """(amplitudes × genes): log likelihood, the variance of the noise being what fits best."""
+    def noises(self) -> Rows:
+        """(amplitudes × genes): the variance of the noise that fits best, as a factor of the noise that is known."""
         values, axes = self._axes
         squares = np.square(axes.T @ (self.white @ self.y))
-        spread = AMPLITUDES[:, None] * values + 1
-        noise = (1 / spread) @ squares / len(self.y)
+        return np.asarray((1 / (AMPLITUDES[:, None] * values + 1)) @ squares / len(self.y), np.float64)
+
+    @cached_property
+    def evidence(self) -> Rows:
+        """(amplitudes × genes): log likelihood at that noise."""
+        noise = self.noises
+        spread = AMPLITUDES[:, None] * self._axes[0] + 1
         with np.errstate(divide="ignore"):
             return np.asarray(-0.5 * (len(self.y) * np.log(noise) + np.log(spread).sum(1)[:, None]), np.float64)
 
@@ -62,6 +67,12 @@ class Process:
     def amplitude(self) -> Vector:
         """(genes,): the likeliest."""
         return np.asarray(AMPLITUDES[np.argmax(self.evidence, axis=0)], np.float64)
+
+    @cached_property
+    def noise(self) -> Vector:
+        """(genes,): variance of the noise at the likeliest amplitude, as a factor of the noise that is known."""
+        best = np.argmax(self.evidence, axis=0)
+        return np.asarray(self.noises[best, np.arange(len(best))], np.float64)
 
     def weights(self) -> Rows:
         """Return what a kernel of new points and these is multiplied by (points × genes)."""

@@ -16,6 +16,8 @@ from scperturbmamba.models.surface.points import Points
 
 Vector = NDArray[np.float64]
 _HALVES = 15  # doses of half effect that stand for their distribution
+_BEND_REACH = float(np.log(3.0))  # distance in log dose over which deviations from the common form are alike
+_TINY = 1e-30
 _FLATTEST, _STEEPEST = 0.5, 3.0  # slopes of a Hill function
 
 
@@ -30,6 +32,8 @@ class Shape:
     ----------
     half, spread, slope
         Median dose of half effect, as a share of the reference dose; standard deviation of its log; steepness.
+    bend
+        How far the response of one drug to the dose leaves that form, smoothly, with doses threefold apart alike.
     own_context, reach
         Share of an effect that is a context's own; distance in log(1 + number) over which contexts named by numbers,
         such as hours, grow apart.
@@ -42,6 +46,7 @@ class Shape:
     half: float = 0.5
     spread: float = 1.0
     slope: float = 1.5
+    bend: float = 0.0
     own_context: float = 0.3
     reach: float = 1.5
     kinds: float = 0.5
@@ -49,20 +54,20 @@ class Shape:
 
     @classmethod
     def of_numbers(cls, numbers: Vector) -> Self:
-        """Return the shape of numbers without bounds: six settings, then one per share but the second.
+        """Return the shape of numbers without bounds: seven settings, then one per share but the second.
 
         The slope has bounds all the same: three doses of a drug cannot tell a step from a steep rise.
         """
-        half, spread, reach = np.exp(numbers[[0, 1, 4]])
-        steep, own, kinds = 1 / (1 + np.exp(-numbers[[2, 3, 5]]))
+        half, spread, reach = np.exp(numbers[[0, 1, 5]])
+        steep, bend, own, kinds = 1 / (1 + np.exp(-numbers[[2, 3, 4, 6]]))
         slope = _FLATTEST + (_STEEPEST - _FLATTEST) * steep
-        weights = np.exp(np.array([numbers[6], 0.0, *numbers[7:]]))
-        return cls(half, spread, slope, own, reach, kinds, tuple(map(float, weights / weights.sum())))
+        weights = np.exp(np.array([numbers[7], 0.0, *numbers[8:]]))
+        return cls(half, spread, slope, bend, own, reach, kinds, tuple(map(float, weights / weights.sum())))
 
     @staticmethod
     def first_numbers(n_sources: int) -> Vector:
         """Return the numbers to start from, which are also what is expected of them."""
-        return np.array([np.log(0.5), 0.0, -0.4, -0.8, np.log(1.5), 0.0, -1.0, *[-1.0] * n_sources])
+        return np.array([np.log(0.5), 0.0, -0.4, -1.5, -0.8, np.log(1.5), 0.0, -1.0, *[-1.0] * n_sources])
 
     def gate(self, dose: Rows) -> Rows:
         """Return the Hill function (points × halves); 0 at dose 0, and never falling with the dose."""
@@ -76,7 +81,7 @@ class Shape:
         if only_shared:
             return around * self.shares[0]
         same = (one.names[:, None] == other.names) * self._kinds(one, other)
-        inside = self.shares[0] + self.shares[1] * same
+        inside = self.shares[0] + self.shares[1] * same * self._bends(one, other)
         for share, left, right in zip(self.shares[2:], one.vectors, other.vectors):
             inside = inside + share * (left @ right.T) * self._kinds(one, other)
         return np.asarray(around * inside, np.float64)
@@ -85,6 +90,10 @@ class Shape:
         """Return the kernel of every point with itself."""
         told = sum(share * np.square(one).sum(1) for share, one in zip(self.shares[2:], points.vectors))
         return np.asarray(np.square(self.gate(points.dose)).sum(1) * (sum(self.shares[:2]) + told), np.float64)
+
+    def _bends(self, one: Points, other: Points) -> Rows:
+        apart = np.log(np.maximum(one.dose, _TINY))[:, None] - np.log(np.maximum(other.dose, _TINY))
+        return np.asarray(1 - self.bend + self.bend * np.exp(-np.square(apart / _BEND_REACH) / 2), np.float64)
 
     def _contexts(self, one: Points, other: Points) -> Rows:
         same = one.context[:, None] == other.context

@@ -42,6 +42,8 @@ class Surface:
         context; empty when stored.
     nearest
         (3 × measured): likeness of the most alike of what was left, in each case.
+    noise
+        (measured × genes): variance of a measurement around the surface; empty when stored.
     """
 
     scene: Scene
@@ -54,6 +56,7 @@ class Surface:
     dose_left_out: Rows
     context_left_out: Rows
     nearest: Rows
+    noise: Rows
 
     @classmethod
     def fit(cls, data: Bundle, noise: Rows, vectors: Sequence[GeneVectors], rng: np.random.Generator) -> Self:
@@ -72,7 +75,8 @@ class Surface:
         )
         nearest = _nearest(_correlation(process.kernel), points)
         weights = process.weights().astype(np.float32).astype(np.float64)
-        return cls(scene, parts, context, shape, y, weights, by_name, alone, by_context, nearest)
+        around = np.outer(np.diag(covariance), process.noise)
+        return cls(scene, parts, context, shape, y, weights, by_name, alone, by_context, nearest, around)
 
     def say(self, parts: Sequence[Part], context: int, vectors: Sequence[GeneVectors]) -> Rows:
         """Return what is expected of parts in a context (parts × genes)."""
@@ -104,7 +108,7 @@ class Surface:
         names = ["what all do", "what one does", *self.scene.named(sources)]
         told = [f"{name} {share:.0%}" for name, share in zip(names, self.shape.shares)]
         if self.scene.doses.reference:
-            told.append(f"half effect at {self.shape.half:.2g} of the reference dose")
+            told.append(f"half effect at {self.shape.half:.2g} of the reference dose, {self.shape.bend:.0%} bent")
         if len(self.scene.contexts) > 1:
             told.append(f"own to a context {self.shape.own_context:.0%}")
         return f"a response surface over {len(self.parts)} measured effects: {', '.join(told)}"
@@ -135,6 +139,7 @@ class Surface:
             Shape.from_state(words["shape"]),
             arrays["y"].astype(np.float64),
             arrays["weights"].astype(np.float64),
+            nothing,
             nothing,
             nothing,
             nothing,
@@ -179,7 +184,7 @@ def _free(points: Points, n_contexts: int) -> NDArray[np.bool_]:
     """Tell which numbers of a shape the measurements can say something about."""
     dosed = len(np.unique(points.dose)) > 1
     several = n_contexts > 1
-    free = [dosed, dosed, dosed, several, several and bool(np.isfinite(points.place).any())]
+    free = [dosed, dosed, dosed, dosed, several, several and bool(np.isfinite(points.place).any())]
     free += [len(np.unique(points.kinds)) > 1, True, *(bool(one.any()) for one in points.vectors)]
     return np.array(free)
 
