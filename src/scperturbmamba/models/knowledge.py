@@ -132,7 +132,7 @@ class Knowledge:
         return replace(found, said=said)
 
     def around(self, context: int) -> dict[Part, Rows]:
-        """Return the variance (genes,) of measurements around the surface, by the parts seen alone; none without one."""
+        """Return the variance (genes,) of measurements around the surface, by the parts seen alone; none without."""
         if self.surface is None:
             return {}
         return {

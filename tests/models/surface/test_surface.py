@@ -203,3 +203,47 @@ def test_a_context_left_out_is_not_heard():
     own = outside.context == 1
     # what the first context says of the second is as large as the first is
     assert np.abs(outside.said[own]).mean() < 0.5 * np.abs(louder.delta[louder.context == 1]).mean()
+
+
+def test_silencing_tells_of_activation_as_far_as_the_screen_shows():
+    rng = np.random.default_rng(0)
+    profile = rng.normal(size=(20, GENES))
+    rows = [(gene, kind) for kind in ("CRISPRi", "CRISPRa") for gene in range(20)]
+    true = np.array([profile[gene] * (1 if kind == "CRISPRi" else -0.6) for gene, kind in rows])
+    data = world(n_drugs=2, contexts=("all",))[0]
+    data = replace(
+        data,
+        conditions=tuple(Condition((Part(f"P{gene:02d}", kind),)) for gene, kind in rows),
+        context=np.zeros(40, int),
+        delta=(true + 0.05 * rng.normal(size=true.shape)).astype(np.float32),
+        se=np.full(true.shape, 0.05, np.float32),
+        n_cells=np.full(40, 100),
+        is_val=np.zeros(40, bool),
+        covariates=Covariates((), np.zeros((40, 0), np.float32), np.zeros(0, np.float32)),
+        doses=Doses(),
+    )
+    held = np.array([kind == "CRISPRa" and gene < 5 for gene, kind in rows])
+    core = Knowledge().fit(without(data, ~held))
+    said = core.predict([data.conditions[row] for row in np.flatnonzero(held)])
+    assert np.square(said - true[held]).sum() < 0.2 * np.square(true[held]).sum()
+    assert core.surface.shape.kinds > 0.7
+
+
+def test_a_gene_and_a_drug_together_are_the_sum_of_both():
+    data, _ = world(contexts=("A",))
+    gene = Condition((Part("KLF1", "CRISPRi"),))
+    first = data.take(np.array([0]))
+    both = replace(
+        data,
+        conditions=(*data.conditions, gene),
+        context=np.append(data.context, 0),
+        delta=np.vstack([data.delta, -first.delta]),
+        se=np.vstack([data.se, first.se]),
+        n_cells=np.append(data.n_cells, 100),
+        is_val=np.append(data.is_val, False),
+        covariates=Covariates((), np.zeros((len(data.conditions) + 1, 0), np.float32), np.zeros(0, np.float32)),
+    )
+    core = Knowledge().fit(both)
+    drug = Condition((Part("drug03", "drug", 3.0),))
+    one, other, sum_ = core.predict([gene, drug, Condition((*gene.parts, *drug.parts))])
+    np.testing.assert_allclose(sum_, one + other, atol=1e-6)

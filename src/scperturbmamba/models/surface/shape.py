@@ -78,6 +78,7 @@ class Shape:
     def between(self, one: Points, other: Points, *, only_shared: bool = False) -> Rows:
         """Return the kernel (one × other); of what all perturbations do alone, where that is asked for."""
         around = (self.gate(one.dose) @ self.gate(other.dose).T) * self._contexts(one, other)
+        around = around * np.outer(one.gain, other.gain)
         if only_shared:
             return around * self.shares[0]
         same = (one.names[:, None] == other.names) * self._kinds(one, other)
@@ -89,7 +90,10 @@ class Shape:
     def variance(self, points: Points) -> Vector:
         """Return the kernel of every point with itself."""
         told = sum(share * np.square(one).sum(1) for share, one in zip(self.shares[2:], points.vectors))
-        return np.asarray(np.square(self.gate(points.dose)).sum(1) * (sum(self.shares[:2]) + told), np.float64)
+        return np.asarray(
+            np.square(points.gain) * np.square(self.gate(points.dose)).sum(1) * (sum(self.shares[:2]) + told),
+            np.float64,
+        )
 
     def _bends(self, one: Points, other: Points) -> Rows:
         apart = np.log(np.maximum(one.dose, _TINY))[:, None] - np.log(np.maximum(other.dose, _TINY))

@@ -63,11 +63,10 @@ class Surface:
         """Learn from the training rows of one part; ``noise`` as of ``shrinkage.cell_noise``."""
         rows = np.array([row for row in data.training() if len(data.conditions[row].parts) == 1], np.int64)
         parts = tuple(data.conditions[row].parts[0] for row in rows)
-        scene = Scene(data.contexts, data.doses)
-        context = data.context[rows]
+        context, y = data.context[rows], data.delta[rows].astype(np.float64)
+        scene = Scene(data.contexts, data.doses).with_gains(parts, context, y)
         points = scene.points(parts, context, vectors)
         covariance = row_noise(data, noise, rows)
-        y = data.delta[rows].astype(np.float64)
         shape = best_shape(points, covariance, y, len(data.contexts), rng)
         process = Process(shape.between(points, points), whitening(covariance), y)
         by_name, alone, by_context = (
@@ -75,6 +74,9 @@ class Surface:
         )
         nearest = _nearest(_correlation(process.kernel), points)
         weights = process.weights().astype(np.float32).astype(np.float64)
+        by_context = (
+            by_context / np.array([scene.gain_of(number) for number in context])[:, None]
+        )  # nor is its gain known
         around = np.outer(np.diag(covariance), process.noise)
         return cls(scene, parts, context, shape, y, weights, by_name, alone, by_context, nearest, around)
 
@@ -118,6 +120,7 @@ class Surface:
         words: dict[str, Any] = {
             "contexts": list(self.scene.contexts),
             "reference": dict(self.scene.doses.reference),
+            "gains": dict(self.scene.gains),
             "parts": parts_state(self.parts),
             "shape": self.shape.state(),
         }
@@ -133,7 +136,7 @@ class Surface:
         """Make it again."""
         nothing = np.zeros((0, arrays["y"].shape[1]))
         return cls(
-            Scene(tuple(words["contexts"]), Doses(words["reference"])),
+            Scene(tuple(words["contexts"]), Doses(words["reference"]), words["gains"]),
             tuple(parts_of_state(words["parts"])),
             arrays["context"],
             Shape.from_state(words["shape"]),
