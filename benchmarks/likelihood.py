@@ -13,7 +13,7 @@ import torch
 from _measure import Row, interleaved, options, report
 from torch import Tensor
 
-from scperturbmamba.data.bundle import Cells
+from scperturbmamba.data.bundle_cells import Cells
 from scperturbmamba.engine.likelihood import nb_log_likelihood
 from scperturbmamba.models.cell_statistics import cell_statistics
 

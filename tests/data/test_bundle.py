@@ -5,8 +5,10 @@ import scipy.sparse as sp
 from anndata import AnnData, read_h5ad
 
 import scperturbmamba as spm
-from scperturbmamba.data.bundle import Bundle, cell_sizes, gene_kind
+from scperturbmamba.data.bundle import Bundle
+from scperturbmamba.data.bundle_cells import cell_sizes
 from scperturbmamba.data.conditions import Part
+from scperturbmamba.data.screen_kinds import gene_kind
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
-from scperturbmamba.data.bundle import Cells
+from scperturbmamba.data.bundle_cells import Cells
 from scperturbmamba.engine.config import TrainConfig
 from scperturbmamba.engine.fit import train
 from scperturbmamba.engine.keeper import Keeper

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from scperturbmamba.data.bundle import Bundle, Cells
+from scperturbmamba.data.bundle import Bundle
+from scperturbmamba.data.bundle_cells import Cells
 from scperturbmamba.data.conditions import Condition
 from scperturbmamba.data.covariates import Covariates
 from scperturbmamba.data.feature_tables import FeatureTable

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from scperturbmamba.data.bundle import Cells
+from scperturbmamba.data.bundle_cells import Cells
 from scperturbmamba.engine.likelihood import nb_log_likelihood
 from scperturbmamba.models.cell_statistics import cell_statistics
 

@@ -3,7 +3,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from scperturbmamba.data.bundle import Cells
+from scperturbmamba.data.bundle_cells import Cells
 from scperturbmamba.models.counts import CountModel
 
 torch.set_num_threads(1)

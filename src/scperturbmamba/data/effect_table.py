@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from scperturbmamba import _keys
 from scperturbmamba._checks import check_in_memory, check_key, check_unique_genes
-from scperturbmamba.data.bundle import Bundle, modelled_genes, with_kinds
+from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.covariates import Covariates
 from scperturbmamba.data.doses import Doses
 from scperturbmamba.data.feature_tables import read_features
+from scperturbmamba.data.modelled_genes import modelled_genes
 from scperturbmamba.data.profiles import group_rows
+from scperturbmamba.data.screen_kinds import with_kinds
 from scperturbmamba.data.statistics import group_sums
 
 WEIGHT = "weight"

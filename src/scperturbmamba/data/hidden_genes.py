@@ -10,7 +10,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from scperturbmamba import _keys
-from scperturbmamba.data.bundle import cell_sizes
+from scperturbmamba.data.bundle_cells import cell_sizes
 from scperturbmamba.data.counts import find_counts
 
 Matrix = NDArray[np.float32]

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from scperturbmamba.data.bundle import Cells
+from scperturbmamba.data.bundle_cells import Cells
 from scperturbmamba.engine.cell_likelihood import CellStatistics
 
 _BLOCK = 512  # genes whose sums are held in the cache at once

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scperturbmamba.data.bundle import Cells
+from scperturbmamba.data.bundle_cells import Cells
 from scperturbmamba.data.statistics import group_sums
 from scperturbmamba.engine.likelihood import nb_expected_log1p, nb_sample
 

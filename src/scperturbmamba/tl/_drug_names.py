@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from anndata import AnnData
 
 from scperturbmamba import _keys
-from scperturbmamba.data.bundle import with_kinds
+from scperturbmamba.data.screen_kinds import with_kinds
 from scperturbmamba.data.words import words_of
 
 _NAMED = ("drug", "other")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -73,6 +73,18 @@ class InverseNetwork:
             callbacks=callbacks,
         )
         return self
+
+    def refitted(self, data: InverseData, *, callbacks: Sequence[Any] = ()) -> InverseNetwork:
+        """Return a network that learned from all these cells, for as many epochs as the validated training kept.
+
+        What the cells of the validation side tell of the effects is worth more than knowing when to stop exactly. Its
+        history is that of the validated training.
+        """
+        config = self.config.model_copy(update={"epochs": max(1, self.history.best_epoch)})
+        again = InverseNetwork(config, random_state=self.random_state, device=self.device)
+        again.fit(replace(data, is_val=np.zeros_like(data.is_val)), callbacks=callbacks)
+        again.config, again.history = self.config, self.history
+        return again
 
     def scores(self, x: Profiles, n_cells: NDArray[np.int64]) -> Scores:
         """Return a logit (profiles × candidates); a profile is the mean of ``n_cells`` cells."""
