@@ -479,6 +479,22 @@ def test_an_honest_table_of_the_users_is_clean(adata):
     assert verdicts(adata)[FEATURES] == "clean"
 
 
+@pytest.mark.parametrize(("side", "verdict"), [("test", "leak"), ("none", "clean")])
+def test_an_embedding_of_drugs_made_of_their_own_cells_is_a_leak(side, verdict):
+    drugs = spm.datasets.toy_drugs(n_drugs=30, n_genes=40, doses=(10.0,), cells_per_condition=30)
+    spm.pp.perturbation_labels(drugs, "drug", dose="dose", dose_unit="dose_unit")
+    spm.pp.normalize(drugs)
+    spm.pp.split_conditions(drugs)
+    profiles = spm.pp.pseudobulk(drugs)
+    profiles = profiles[profiles.obs["perturbation"] != "control"]
+    made = np.asarray(profiles.X) if side == "test" else np.random.default_rng(0).normal(size=profiles.shape)
+    table = pd.DataFrame(made, [label.split("@")[0] for label in profiles.obs_names], list(drugs.var_names))
+    spm.tl.drug_features(drugs, ["fingerprint", "embedding"], files={"embedding": table})
+    found = spm.tl.audit_leakage(drugs).set_index("check").loc[FEATURES]
+    assert found["verdict"] == verdict
+    assert "embedding" in found["found"] and "fingerprint: made of structures" in found["found"]
+
+
 def test_without_features_there_is_nothing_to_check(adata):
     for name in list(adata.varm):
         del adata.varm[name]

@@ -47,7 +47,12 @@ class FeatureTable:
 
 def feature_sources(adata: AnnData) -> list[str]:
     """Return the sources that ``tl.gene_features`` and ``tl.drug_features`` have written, genes first, sorted."""
-    return [*gene_sources(adata), *sorted(str(key) for key, record in adata.uns.items() if _is_of_drugs(key, record))]
+    return [*gene_sources(adata), *drug_sources(adata)]
+
+
+def drug_sources(adata: AnnData) -> list[str]:
+    """Return the sources that ``tl.drug_features`` has written, sorted."""
+    return sorted(str(key) for key, record in adata.uns.items() if _is_of_drugs(key, record))
 
 
 def gene_sources(adata: AnnData) -> list[str]:

@@ -14,6 +14,7 @@ from scperturbmamba import _keys
 from scperturbmamba.data.components import principal_components
 from scperturbmamba.data.conditions import Condition
 from scperturbmamba.data.dialects import read_label
+from scperturbmamba.data.feature_tables import drug_sources
 from scperturbmamba.data.findings import CLEAN, LEAK, NOT_CHECKED, WARNING, Finding, counted, merged, some
 from scperturbmamba.data.likeness import EXACT, left_out_r2, most_parameters
 from scperturbmamba.features.tables import KNOWN
@@ -116,12 +117,26 @@ def _names(label: str) -> tuple[str, ...]:
 
 
 def described_genes(one: Audited) -> Finding:
-    """Look for gene features that were made from the cells of held-out conditions."""
+    """Look for features of genes and drugs that were made from the cells of held-out conditions."""
     keys = [str(key) for key in one.adata.varm if str(key).startswith(_keys.GENE_PREFIX)]
-    if not keys:
+    drugs = drug_sources(one.adata)
+    if not keys and not drugs:
         advice = '`spm.tl.gene_features(adata)` writes them to varm["gene_<source>"]'
         return Finding(NOT_CHECKED, 'varm has no gene features ("gene_<source>")', advice)
-    return merged(_source(one, key) for key in keys)
+    return merged([*(_source(one, key) for key in keys), *(_of_drugs(one, key) for key in drugs)])
+
+
+def _of_drugs(one: Audited, key: str) -> Finding:
+    """Believe what was made of structures; look into tables of the user's."""
+    record = one.adata.uns[key]
+    source = key.removeprefix(_keys.DRUG_PREFIX)
+    if record[_keys.PARAMS]["kind"] != "table":
+        return Finding(CLEAN, f"{source}: made of structures")
+    table = pd.DataFrame(np.asarray(record["values"]), index=list(record["drugs"]), columns=list(record["columns"]))
+    table = table[table[KNOWN] > 0].drop(columns=KNOWN)
+    singles = {label: _names(label)[0] for label in one.held.names if len(_names(label)) == 1}
+    singles = {label: name for label, name in singles.items() if name in table.index}
+    return one.copies(table.loc[list(singles.values())].set_axis(list(singles), axis=0), source)
 
 
 def _source(one: Audited, key: str) -> Finding:
