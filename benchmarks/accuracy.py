@@ -124,7 +124,8 @@ def coverage_row(name: str, tables: list[pd.DataFrame], level: float, n: int) ->
     mean, error = share @ some["observed"], np.sqrt(np.square(share * (some["high"] - some["observed"])).sum())
     error *= np.sqrt(some["n"].sum() / n)
     low, high = binom.interval(0.95, n, level) / np.float64(n)
-    told = f"{mean:.1%} ({mean - error:.1%} to {mean + error:.1%}), {n} conditions; binomial {low:.1%} to {high:.1%}"
+    over = f"95 % interval over {n} conditions {mean - error:.1%} to {mean + error:.1%}"
+    told = f"{mean:.1%} ({over}; binomial {low:.1%} to {high:.1%})"
     title = f"{name}: measurements inside the {level:.0%} interval"
     return Row(title, f"{low:.1%} to {high:.1%}", told, bool(low <= mean <= high))
 

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 import scperturbmamba as spm
+from scperturbmamba.models.inverse.posterior import Posterior
 from scperturbmamba.tl._inverse_models import KNOWN, NETWORKS, SIMPLE
 from scperturbmamba.tl._inverse_protocols import make_folds
 
@@ -102,6 +103,14 @@ def test_every_model_is_trained_stored_and_asked(model, tmp_path):
     again = ad.read_h5ad(tmp_path / "one.h5ad")
     spm.tl.rank_perturbations(again, key_added="again")
     np.testing.assert_allclose(again.obsm["again"], expected, rtol=1e-3, atol=1e-5)
+
+
+def test_a_network_learns_in_the_end_from_the_cells_that_chose_when_to_stop():
+    adata = world(n_singles=6, n_doubles=0, cells_per_condition=20, n_control=60)
+    spm.tl.train_inverse(adata, model="mlp", key=None, mask=None, config=TINY)
+    control = adata[(adata.obs["perturbation"] == "control").to_numpy()]
+    centre = adata.uns["inverse"]["checkpoint"]["arrays"]["model.scale.centre"]
+    np.testing.assert_allclose(centre, np.asarray(control.X.mean(0)).ravel(), atol=1e-5)
 
 
 def test_what_is_wrong_is_said_and_changes_nothing(trained, everything_in):
@@ -230,6 +239,24 @@ def test_a_masked_model_does_not_see_the_knock_down_itself():
     found = adata.uns["inverse_evaluation"]["summary"].query("metric == 'top1' and size == 'all'").set_index("mask")
     assert found.loc["none", "value"] > 0.6
     assert found.loc["targets", "value"] < 0.25
+
+
+# ---------------------------------------------------------------- calibration
+
+
+def calibration_errors(adata):
+    spm.tl.evaluate_inverse(adata, ["dictionary", "discriminant"], hold_out="batch", batch="batch", masks=["targets"])
+    found = adata.uns["inverse_evaluation"]["summary"].query("metric == 'calibration_error' and size == 'every'")
+    return found.set_index("model")
+
+
+def test_a_probability_is_how_often_it_is_right_in_a_batch_that_was_never_seen(monkeypatch):
+    adata = world(n_genes=80, n_singles=20, n_doubles=0, cells_per_condition=100, n_control=400)
+    found = calibration_errors(adata)
+    assert (found["value"] <= 0.05).all()
+    assert (found["high"] > found["low"]).all()
+    monkeypatch.setattr(Posterior, "fit", classmethod(lambda cls, *held: cls()))
+    assert calibration_errors(adata).loc["discriminant", "value"] > 0.1  # its scores as they are, too sure
 
 
 # ---------------------------------------------------------------- protocols

@@ -56,6 +56,15 @@ def test_a_bar_runs_over_the_epochs_with_the_latest_losses(screen, train_tiny, s
     assert "training" in shown and "3/3" in shown and "val_loss" in shown and "val_r2" in shown
 
 
+def test_the_bar_of_an_inverse_network_shows_its_losses(screen, showing, capsys):
+    config = {"width": 8, "queries": 2, "epochs": 2, "units": 64}
+    spm.tl.train_inverse(screen, model="mlp", key=None, mask=None, config=config)
+    shown = capsys.readouterr().err
+    last = screen.uns["inverse"]["history"].iloc[-1]
+    assert "2/2" in shown
+    assert all(f"{name}={last[name]:.3f}" in shown for name in ("train_loss", "val_loss", "val_f1"))
+
+
 def test_the_bar_is_closed_after_an_error(screen, train_tiny, showing, monkeypatch):
     bars = []
 

@@ -12,10 +12,10 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from scperturbmamba import _keys, metrics
-from scperturbmamba.data.bundle import modelled_genes
 from scperturbmamba.data.conditions import Condition, part_names
 from scperturbmamba.data.feature_tables import gene_sources, read_features
 from scperturbmamba.data.inverse_data import InverseData, View, control_centre, read_inverse
+from scperturbmamba.data.modelled_genes import modelled_genes
 from scperturbmamba.features.names import resolve_genes
 from scperturbmamba.models.inverse.held_out import (
     SIZES,
@@ -85,9 +85,11 @@ def fit_inverse(
     rng = np.random.default_rng(random_state)
     model = make_model(name, config, random_state)
     if isinstance(model, InverseNetwork):
-        data = validate(data, rng)
-        model.fit(data, callbacks=training_callbacks(model.config.epochs))
-        held = held_out_scores(model, data, rng)
+        validated = validate(data, rng)
+        model.fit(validated, callbacks=training_callbacks(model.config.epochs))
+        held = held_out_scores(model, validated, rng)
+        if not data.is_val.any() and model.history.stopped != "interrupted":
+            model = model.refitted(data, callbacks=training_callbacks(model.history.best_epoch, "network, all cells"))
     else:
         model.fit(data)
         if data.is_val.any():

@@ -42,7 +42,8 @@ def train_inverse(
 
     Every perturbation that stands alone in training is a candidate. Temperature and thresholds that make probabilities
     of scores are chosen on the validation cells, or on held-out folds of the training cells: batch by batch where
-    there are several.
+    there are several. Without a validation side, one fold also says for how many epochs a network is trained; it then
+    learns anew from all training cells.
 
     Parameters
     ----------

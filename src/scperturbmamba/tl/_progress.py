@@ -13,6 +13,9 @@ from tqdm.auto import tqdm
 
 from scperturbmamba._settings import settings
 from scperturbmamba.engine.fit import Training
+from scperturbmamba.engine.task import History
+
+_SHOWN = ("train_loss", "val_loss", "val_r2", "val_f1")  # whichever of them a training has
 
 
 def training_callbacks(epochs: int, name: str = "network") -> list[Callback]:
@@ -42,14 +45,19 @@ class ProgressBar(Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Move the bar."""
         self.bar.update()
-        if isinstance(module, Training) and module.history.rows:
-            latest = module.history.rows[-1]
-            shown = ("train_loss", "val_loss", "val_r2")
-            self.bar.set_postfix({name: f"{latest[name]:.3f}" for name in shown if name in latest})
+        self.show(module)
 
     def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Close the bar where training ended."""
+        """Show the last losses, which a module writes after its callbacks, and close the bar."""
+        self.show(module)
         self.bar.close()
+
+    def show(self, module: lightning.LightningModule) -> None:
+        """Write the latest losses beside the bar."""
+        history = getattr(module, "history", None)
+        if isinstance(history, History) and history.rows:
+            latest = history.rows[-1]
+            self.bar.set_postfix({name: f"{latest[name]:.3f}" for name in _SHOWN if name in latest})
 
     def on_exception(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, exception: BaseException

@@ -87,6 +87,20 @@ def test_with_permuted_labels_held_out_cells_are_told_no_better_than_by_chance(c
     assert np.mean(found) < 0.27
 
 
+def test_after_validation_a_network_learns_from_all_cells_for_as_many_epochs_as_were_kept(cells):
+    data, config = inverse_data(cells, val=0.3), InverseConfig(kind="mlp", **QUICK)
+    first = InverseNetwork(config, device="cpu").fit(data)
+    again = first.refitted(data)
+    whole = InverseData(**{**vars(data), "is_val": np.zeros(len(data.x), dtype=bool)})
+    epochs = first.history.best_epoch
+    fresh = InverseNetwork(config.model_copy(update={"epochs": epochs}), device="cpu").fit(whole)
+    x, n_cells = data.x[:50], np.ones(50, np.int64)
+    np.testing.assert_array_equal(again.scores(x, n_cells), fresh.scores(x, n_cells))
+    assert again.config == config
+    assert again.history == first.history
+    assert not np.array_equal(again.scores(x, n_cells), first.scores(x, n_cells))
+
+
 def test_control_profiles_are_called_nothing_and_doubles_their_parts(cells):
     x, labels, _ = cells
     data = inverse_data(cells)
