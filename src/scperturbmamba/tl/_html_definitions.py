@@ -43,6 +43,11 @@ MODEL_WORDS: Final[Mapping[str, str]] = {
     "matching_mean": "averages the effects of the parts; a part that was never seen alone has the mean effect",
     "additive": "adds the effects of the parts; a part that was never seen alone has none",
     "scaled_additive": "the same, times a coefficient learned from the training combinations",
+    "nearest_dose": "what the drug did at the nearest dose on the log scale",
+    "log_linear_dose": "a line in the log of the dose between two doses of the drug",
+    "dose_mean": "what drugs do on average at that share of their highest dose",
+    "context_mean": "what the condition did on average in the other contexts",
+    "context_additive": "the same, plus how far the mean effect of the context is from those of the others",
     "bilinear": "linear, with gene vectors from the training effects on both sides of a small matrix (Ahlmann-Eltze et "
     "al., 2025)",
     "nearest": "takes the effect of the training gene whose features are most alike",

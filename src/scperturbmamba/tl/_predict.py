@@ -41,8 +41,9 @@ def predict(
     adata
         The screen that carries the predictor in ``uns[key]``; it is not changed.
     perturbations
-        A label or several: ``"KLF1"``, ``"CBL+CNN1"``, ``["TP53", "MYC+TP53"]``. Aliases and the Ensembl ids in
-        ``var`` are resolved to the names of the screen; a condition asked for twice is predicted once.
+        A label or several: ``"KLF1"``, ``"CBL+CNN1"``, ``["TP53", "MYC+TP53"]``, ``"dasatinib@10"`` in the unit of the
+        screen or ``"dasatinib@500 nM"``, ``"MYC:CRISPRa"``. Aliases and the Ensembl ids in ``var`` are resolved to the
+        names of the screen; a condition asked for twice is predicted once; a dose of 0 is the control.
     context
         Level of the training ``context=`` to predict in; the default is the only one, or all of them in turn. With
         ``predictor=`` also a level of that column in ``adata`` that the predictor was not trained in, of which

@@ -49,7 +49,8 @@ def train_predictor(
     preset
         ``"default"``, or ``"fast"`` for the core alone, in seconds.
     context
-        Column of ``obs`` (cell line, batch) whose levels have control cells of their own.
+        Column of ``obs`` (cell line, batch, hours) whose levels have control cells of their own. With several contexts,
+        doses or kinds of perturbation the core is one response surface over all of them.
     covariates
         Columns of ``obs`` that are averaged per condition and told to the condition token, such as
         ``"total_counts"``, ``"n_genes_by_counts"`` or ``"batch"``. Predictions use the average control cell.
