@@ -12,7 +12,10 @@ REPLICATE: Final = "replicate"  # one half of the cells, judged by the other
 INTERPOLATED: Final = "interpolated_duplicate"  # the same, drawn to the mean where it is noise
 CEILINGS: Final = (REPLICATE, INTERPOLATED)
 
-WITHOUT_FEATURES: Final = ("no_change", "mean", "matching_mean", "additive", "scaled_additive", "bilinear")
+WITHOUT_FEATURES: Final = (
+    "no_change", "mean", "matching_mean", "additive", "scaled_additive", "bilinear", "nearest_dose", "log_linear_dose",
+    "dose_mean", "context_mean", "context_additive",
+)  # fmt: skip
 WITH_FEATURES: Final = ("nearest", "knn", "ridge")
 SHUFFLED: Final = "_shuffled"
 LEAKING: Final = "embedding_ridge"
