@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -227,7 +228,7 @@ def main() -> None:
             parts, found = [*parts, more], [*found, *claims]
         for row in found:
             print(row, flush=True)
-        rows += found
+        rows += [replace(row, holds=None if row.holds is None else bool(row.holds)) for row in found]
         seconds[name] = time.process_time() - start
         if page:
             write_page(page, rows, parts, cost="" if given.quick else cost(seconds, SHORTER))

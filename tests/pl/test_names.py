@@ -8,7 +8,7 @@ from scperturbmamba.tl import _metric_table, _model_names
 
 
 def test_the_models_are_those_that_the_words_name():
-    assert tuple(_model_names.PLAIN) == _judging.WITHOUT_FEATURES
+    assert tuple(_model_names.WITHOUT_FEATURES) == _judging.WITHOUT_FEATURES
     assert tuple(_model_names.FROM_FEATURES) == _judging.WITH_FEATURES
     assert set(_judging.HEADLINE) < set(_metric_table.METRICS)
     assert _judging.leaks(_judging.LEAKING) and _judging.leaks(f"{_judging.LEAKING}:X_pca")
@@ -17,7 +17,10 @@ def test_the_models_are_those_that_the_words_name():
 @pytest.mark.parametrize(
     ("name", "simple"),
     [
-        *((name, True) for name in (*_model_names.PLAIN, *_model_names.FROM_FEATURES, "knn_shuffled", "ridge:string")),
+        *(
+            (name, True)
+            for name in (*_model_names.WITHOUT_FEATURES, *_model_names.FROM_FEATURES, "knn_shuffled", "ridge:string")
+        ),
         *((name, False) for name in (*_model_names.NETWORKS, _model_names.CORE, "predicted", _judging.LEAKING)),
     ],
 )

@@ -34,7 +34,7 @@ OF_CONTEXTS: Final[Mapping[str, Callable[[], Model]]] = {
     "context_additive": ContextAdditive,
 }
 FROM_FEATURES: Final[Mapping[str, Callable[..., Model]]] = {"nearest": Nearest, "knn": Neighbours, "ridge": Ridge}
-_WITHOUT_FEATURES: Final[Mapping[str, Callable[[], Model]]] = {**PLAIN, **OF_DOSES, **OF_CONTEXTS}
+WITHOUT_FEATURES: Final[Mapping[str, Callable[[], Model]]] = {**PLAIN, **OF_DOSES, **OF_CONTEXTS}
 CORE: Final = "knowledge"
 PREDICTOR: Final = "predictor"
 NETWORKS: Final = {"bimamba": "mamba2", "lstm": "lstm", "mlp": "mlp"}
@@ -55,7 +55,7 @@ def baseline_names(data: Bundle) -> list[str]:
 def check_name(name: str) -> None:
     """Refuse a name that is none of a model; ``"knn:string"`` names a feature source."""
     base = name.split(":")[0]
-    simple = [*_WITHOUT_FEATURES, *FROM_FEATURES, *(one + SHUFFLED for one in FROM_FEATURES)]
+    simple = [*WITHOUT_FEATURES, *FROM_FEATURES, *(one + SHUFFLED for one in FROM_FEATURES)]
     known = [*simple, CORE, PREDICTOR, *NETWORKS, LEAKING]
     check_choice(base, known, "models")
     if ":" in name and base.removesuffix(SHUFFLED) not in FROM_FEATURES and base != LEAKING:
@@ -66,6 +66,6 @@ def check_name(name: str) -> None:
 def make_baseline(name: str) -> Model:
     """Return an untrained baseline."""
     base, _, source = name.partition(":")
-    if base in _WITHOUT_FEATURES:
-        return _WITHOUT_FEATURES[base]()
+    if base in WITHOUT_FEATURES:
+        return WITHOUT_FEATURES[base]()
     return FROM_FEATURES[base.removesuffix(SHUFFLED)](source or None, shuffled=base.endswith(SHUFFLED))
