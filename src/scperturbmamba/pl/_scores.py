@@ -114,7 +114,8 @@ def _draw_metric(ax: Axes, table: pd.DataFrame, models: list[str]) -> None:
 
 def _draw_key(ax: Axes, models: list[str], *, with_replicate: bool) -> None:
     colours = {model_colour(name) for name in models}
-    words = {MUTED: "condition, by a baseline", ACCENT: "condition, by a core or network", WARN: "by a leaking model"}
+    words = {MUTED: "condition, by a baseline", ACCENT: "condition, by a core or network"}
+    words |= {WARN: "by a model that leaks"}
     entries = [
         Line2D([], [], ls="", marker="o", ms=3.5, color=colour, label=text)
         for colour, text in words.items()
