@@ -96,8 +96,8 @@ def test_a_dose_is_asked_for_in_any_unit_of_its_family(trained):
 def test_a_drug_that_is_known_by_its_structure_alone_is_more_than_the_mean(trained):
     label, _ = held_out(trained)[0]
     found = spm.tl.predict(trained, label, context="line_A")
-    assert found.obs["support"][0] == "features"
-    assert found.obs["nearest"][0]
+    assert found.obs["support"].iloc[0] == "features"
+    assert found.obs["nearest"].iloc[0]
     assert np.abs(np.asarray(found.layers["core"])).max() > 0
 
 

@@ -65,7 +65,7 @@ def test_a_gene_beside_a_drug_is_kept_and_two_drugs_are_crossed(drugs):
     assert sorted(labels(beside)) == sorted([gene, f"{gene}+compound01@2"])
     crossed = screen(drugs, "compound01+compound02", doses=[0, 2, 5], context="line_A")
     assert len(crossed) == 9 and {"control", "compound01@5", "compound01@2+compound02@5"} <= set(labels(crossed))
-    assert np.isnan(crossed.obs["dose"][labels(crossed).index("compound01@2+compound02@5")])
+    assert np.isnan(crossed.obs["dose"].iloc[labels(crossed).index("compound01@2+compound02@5")])
 
 
 def test_dose_zero_is_the_control_once(drugs):
