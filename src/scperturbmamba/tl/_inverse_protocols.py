@@ -53,7 +53,7 @@ def make_folds(adata: AnnData, hold_out: str, n_folds: int) -> list[Fold]:
     _refuse_random(adata, hold_out)
     check_whole(n_folds, "n_folds")
     level = words_of(adata.obs[hold_out])
-    labelled &= adata.obs[hold_out].notna().to_numpy()
+    labelled = labelled & adata.obs[hold_out].notna().to_numpy()
     number = _deal(level[labelled], labels[labelled], int(n_folds))
     code = np.full(adata.n_obs, -1)
     code[labelled] = number

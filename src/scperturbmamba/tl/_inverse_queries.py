@@ -69,7 +69,8 @@ def group_names(adata: AnnData, groupby: str | Sequence[str]) -> pd.Series:
     for column in columns:
         check_column(adata, column, argument="groupby")
     known = adata.obs[columns].notna().all(axis=1)
-    names = adata.obs[columns].astype(str).agg(" | ".join, axis=1)
+    words = [words_of(adata.obs[column]) for column in columns]
+    names = words[0].str.cat(words[1:], sep=" | ") if len(words) > 1 else words[0]
     return names.where(known)
 
 
