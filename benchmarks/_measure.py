@@ -88,14 +88,16 @@ def options(description: str | None, **flags: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def report(rows: list[Row], given: argparse.Namespace, *, title: str) -> None:
-    """Print the rows and write what was asked for."""
+def report(
+    rows: list[Row], given: argparse.Namespace, *, title: str = "", page: Callable[[], str] | None = None
+) -> None:
+    """Print the rows and write what was asked for; the page is a table of the rows, or what ``page`` returns."""
     for row in rows:
         print(row, flush=True)
     if given.json:
         given.json.write_text(json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=1))
     if given.page:
-        given.page.write_text(markdown(rows, title))
+        given.page.write_text(markdown(rows, title) if page is None else page())
 
 
 def markdown(rows: list[Row], title: str) -> str:

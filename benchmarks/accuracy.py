@@ -298,10 +298,7 @@ def main() -> None:
             more += [one_double_out(adata), one_single_out(adata), *(few_cells(adata, n) for n in (10, 25, 50))]
         rows += more
         parts.append("\n".join(f"- {row.name.removeprefix(f'{name}: ')}: {row.measured}" for row in more))
-    given_page, given.page = given.page, None
-    report(rows, given, title="")
-    if given_page:
-        given_page.write_text("\n\n".join([machine(), *parts]) + "\n")
+    report(rows, given, page=lambda: "\n\n".join([machine(), *parts]) + "\n")
 
 
 if __name__ == "__main__":

@@ -231,10 +231,7 @@ def main() -> None:
     n_folds = 1 if given.quick else FOLDS
     measured = {key: measure(key[0], key[1], transfer=key[2], n_folds=n_folds) for key in asked}
     rows = [row for key, one in measured.items() for row in rows_of(key[0], key[1], one, transfer=key[2])]
-    given_page, given.page = given.page, None
-    report(rows, given, title="")
-    if given_page:
-        given_page.write_text(page(measured))
+    report(rows, given, page=lambda: page(measured))
 
 
 if __name__ == "__main__":

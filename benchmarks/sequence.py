@@ -187,10 +187,7 @@ def main() -> None:
         found[name] = judged(make(given.quick), response, training)
         rows += rows_of(name, found[name])
         print(f"\n{name}\n{found[name].round(4).to_string()}", flush=True)
-    given_page, given.page = given.page, None
-    report(rows, given, title="")
-    if given_page:
-        given_page.write_text(page(found))
+    report(rows, given, page=lambda: page(found))
 
 
 if __name__ == "__main__":

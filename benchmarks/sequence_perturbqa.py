@@ -222,10 +222,7 @@ def main() -> None:
         pairs = Pairs.of(line, 64 if given.quick else GENES)
         found[line] = pairs, judged(pairs, scores(pairs))
         rows += rows_of(line, found[line][1])
-    given_page, given.page = given.page, None
-    report(rows, given, title="")
-    if given_page:
-        given_page.write_text(page(found))
+    report(rows, given, page=lambda: page(found))
 
 
 if __name__ == "__main__":

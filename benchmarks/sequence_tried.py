@@ -113,10 +113,7 @@ def main() -> None:
         rows += rows_of(world, found)
         tables[world] = table_of(found)
         print(f"\n{world}\n{tables[world].to_string()}", flush=True)
-    given_page, given.page = given.page, None
-    report(rows, given, title="")
-    if given_page:
-        given_page.write_text(page(tables))
+    report(rows, given, page=lambda: page(tables))
 
 
 if __name__ == "__main__":

@@ -115,6 +115,12 @@ class Condition:
         """The names of the parts, sorted."""
         return tuple(part.name for part in self.parts)
 
+    @property
+    def dose(self) -> float:
+        """The dose of the one part that has one; NaN where none has, or several."""
+        doses = [part.dose for part in self.parts if part.dose is not None]
+        return doses[0] if len(doses) == 1 else float("nan")
+
     def with_kind(self, kind: str) -> Condition:
         """Give every part that has no kind of its own this one."""
         return Condition(tuple(part if part.kind else replace(part, kind=kind) for part in self.parts))

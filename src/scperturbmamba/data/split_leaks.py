@@ -11,9 +11,8 @@ from scperturbmamba.data.findings import CLEAN, LEAK, WARNING, Finding, counted,
 from scperturbmamba.data.held_out import HeldOut
 from scperturbmamba.data.profiles import NO_CONTEXT
 
-_EACH_FOR_ITSELF = frozenset(
-    {"condition", "cell", "context", "pair"}
-)  # schemes that hold out a single, not its combinations
+# schemes that hold out a single, not its combinations
+_EACH_FOR_ITSELF = frozenset({"condition", "cell", "context", "pair"})
 _BY_CELL = "cell"
 
 _Unit = tuple[str, str]  # label and context

@@ -16,10 +16,9 @@ from scperturbmamba.data.conditions import Condition
 def drug_and_dose(label: str) -> tuple[str, float]:
     """Return a label without its dose, and the dose; empty and NaN where it has none, or several."""
     condition = Condition.parse(label)
-    doses = [part.dose for part in condition.parts if part.dose is not None]
-    if len(doses) != 1:
-        return "", float("nan")
-    return Condition(tuple(replace(part, dose=None) for part in condition.parts)).label, doses[0]
+    if np.isnan(condition.dose):
+        return "", condition.dose
+    return Condition(tuple(replace(part, dose=None) for part in condition.parts)).label, condition.dose
 
 
 def dosed(rows: pd.DataFrame) -> pd.DataFrame:

@@ -13,12 +13,13 @@ from scperturbmamba import _keys
 from scperturbmamba.data.conditions import Condition, Part
 from scperturbmamba.data.dialects import Reading
 from scperturbmamba.data.dose_units import read_unit
+from scperturbmamba.data.kinds import DRUG
 from scperturbmamba.pp._label_columns import SLOTS
 from scperturbmamba.pp._label_inputs import Inputs
 from scperturbmamba.pp._label_units import Dosed, in_common_units
 
 UNIT, WAS = "unit", "converted_from"
-_DRUG, _OTHER = "drug", "other"
+_OTHER = "other"
 
 
 def cell_slots(raw: pd.Series, readings: Mapping[str, Reading | None], inputs: Inputs, genes: set[str]) -> pd.DataFrame:
@@ -66,22 +67,22 @@ def _full(part: Part, cell: Any, genes: set[str], *, alone: bool) -> Part:
 
     Dose 0 undoes a drug and whatever is no gene; beside a gene alone it says only that there was no drug.
     """
-    own = part.kind or (_DRUG if part.dose is not None else cell.kind)
-    may_be_drug = own == _DRUG or (not own and part.name not in genes)
+    own = part.kind or (DRUG if part.dose is not None else cell.kind)
+    may_be_drug = own == DRUG or (not own and part.name not in genes)
     takes = may_be_drug or (alone and (cell.dose > 0 or own == _OTHER))
     if part.dose is not None or np.isnan(cell.dose) or not takes:
         return replace(part, kind=own)
-    return replace(part, kind=own or _DRUG, dose=cell.dose)
+    return replace(part, kind=own or DRUG, dose=cell.dose)
 
 
 def _with_drugs(found: Sequence[Dosed | None]) -> list[Dosed | None]:
     """Call a part a drug wherever its name is one in another condition and nothing else."""
-    drugs = {name for name, kinds in _kinds_by_name(found).items() if kinds == {"", _DRUG}}
+    drugs = {name for name, kinds in _kinds_by_name(found).items() if kinds == {"", DRUG}}
     return [one and replace(one, condition=_named_drugs(one.condition, drugs)) for one in found]
 
 
 def _named_drugs(condition: Condition, drugs: set[str]) -> Condition:
-    return Condition(tuple(replace(part, kind=_DRUG) if part.name in drugs else part for part in condition.parts))
+    return Condition(tuple(replace(part, kind=DRUG) if part.name in drugs else part for part in condition.parts))
 
 
 def _kinds_by_name(found: Sequence[Dosed | None]) -> dict[str, set[str]]:
@@ -103,14 +104,14 @@ def _row(one: Dosed | None, shown: set[str]) -> dict[str, Any]:
         nothing = {_keys.N_PARTS: -1, _keys.PERTURBATION_TYPE: None, _keys.DOSE: np.nan, _keys.DOSE_UNIT: None}
         return {_keys.PERTURBATION: None, **nothing, UNIT: "", WAS: ""}
     parts = tuple(part if part.name in shown else replace(part, kind="") for part in one.condition.parts)
-    doses = [part.dose for part in parts if part.dose is not None]
+    dose = one.condition.dose
     kinds = sorted({part.kind or "unknown" for part in one.condition.parts}) or [_keys.CONTROL]
     return {
         _keys.PERTURBATION: Condition(parts).label,
         _keys.N_PARTS: len(parts),
         _keys.PERTURBATION_TYPE: "+".join(kinds),
-        _keys.DOSE: doses[0] if len(doses) == 1 else np.nan,
-        _keys.DOSE_UNIT: one.unit if len(doses) == 1 and one.unit else None,
+        _keys.DOSE: dose,
+        _keys.DOSE_UNIT: one.unit if one.unit and not np.isnan(dose) else None,
         UNIT: one.unit,
         WAS: "+".join(one.was),
     }

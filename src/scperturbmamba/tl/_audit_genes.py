@@ -20,6 +20,7 @@ from scperturbmamba.data.likeness import EXACT, left_out_r2, most_parameters
 from scperturbmamba.features.tables import KNOWN
 from scperturbmamba.pp._genes import variable_genes
 from scperturbmamba.tl._audited import Audited
+from scperturbmamba.tl._drug_sources import STRUCTURES
 
 _RANKED = "rank_genes_groups"  # scanpy's key, and the beginning of those of GEARS
 _SELECT = "`spm.pp.select_genes(adata)` chooses from training cells"
@@ -130,8 +131,10 @@ def _of_drugs(one: Audited, key: str) -> Finding:
     """Believe what was made of structures; look into tables of the user's."""
     record = one.adata.uns[key]
     source = key.removeprefix(_keys.DRUG_PREFIX)
-    if record[_keys.PARAMS]["kind"] != "table":
+    if source in STRUCTURES:
         return Finding(CLEAN, f"{source}: made of structures")
+    if record[_keys.PARAMS]["kind"] == "sets":
+        return Finding(CLEAN, f"{source}: sets")
     table = pd.DataFrame(np.asarray(record["values"]), index=list(record["drugs"]), columns=list(record["columns"]))
     table = table[table[KNOWN] > 0].drop(columns=KNOWN)
     singles = {label: _names(label)[0] for label in one.held.names if len(_names(label)) == 1}

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from anndata import AnnData
 
 from scperturbmamba import _keys
+from scperturbmamba.data.kinds import DRUG
 from scperturbmamba.data.screen_kinds import with_kinds
 from scperturbmamba.data.words import words_of
 
-_NAMED = ("drug", "other")
+_NAMED = (DRUG, "other")
 
 
 @dataclass(frozen=True)

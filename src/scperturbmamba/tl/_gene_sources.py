@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from scperturbmamba import _keys
 from scperturbmamba._checks import as_names, check_finite, check_key, check_unique_genes
 from scperturbmamba._settings import settings
+from scperturbmamba.data.training_controls import training_controls
 from scperturbmamba.engine.autoencoder import Mode
 from scperturbmamba.features.annotations import annotation_table, is_annotations
 from scperturbmamba.features.gene_sets import membership, read_gene_sets
@@ -166,7 +167,8 @@ def _controls(request: Request) -> tuple[NDArray[np.float32], list[str]]:
     if request.reference is not None:
         source, cells = _log_normalised(request.reference), np.arange(request.reference.n_obs)
     else:
-        source, cells = request.adata, _control_cells(request.adata)
+        check_key(request.adata, "obs", _keys.IS_CONTROL, made_by="spm.pp.perturbation_labels")
+        source, cells = request.adata, np.flatnonzero(training_controls(request.adata))
     if len(cells) < _MIN_CONTROLS:
         msg = (
             f'source "pathway" learns from control cells and needs at least {_MIN_CONTROLS}; found {len(cells)}. '
@@ -182,15 +184,6 @@ def _controls(request: Request) -> tuple[NDArray[np.float32], list[str]]:
         raise ValueError(msg)
     dense = matrix.toarray() if sp.issparse(matrix) else matrix
     return np.asarray(dense, dtype=np.float32), [str(name) for name in source.var_names]
-
-
-def _control_cells(adata: AnnData) -> NDArray[np.int64]:
-    """Return the control cells, of the training side where there are sides."""
-    check_key(adata, "obs", _keys.IS_CONTROL, made_by="spm.pp.perturbation_labels")
-    chosen = adata.obs[_keys.IS_CONTROL].to_numpy(dtype=bool)
-    if _keys.SPLIT in adata.obs:
-        chosen = chosen & (adata.obs[_keys.SPLIT] == _keys.TRAIN).to_numpy()
-    return np.flatnonzero(chosen)
 
 
 def _log_normalised(reference: AnnData) -> AnnData:

@@ -16,6 +16,7 @@ from scperturbmamba import _keys
 from scperturbmamba._checks import check_finite, check_in_memory, check_log_normalised
 from scperturbmamba.data.profiles import NO_CONTEXT
 from scperturbmamba.data.responses import EFFECT
+from scperturbmamba.data.training_controls import training_controls
 from scperturbmamba.data.words import words_of
 from scperturbmamba.features.names import resolve_genes
 from scperturbmamba.models.trained import Trained
@@ -38,9 +39,11 @@ def bring_contexts(adata: AnnData, model: Trained, params: Mapping[str, Any]) ->
         ``X`` is not log-normalised, or fewer than half of the genes are there.
     """
     column = params.get("context")
-    if params.get("response") == EFFECT or (column is not None and column not in adata.obs):
+    if params.get("response") == EFFECT or _keys.IS_CONTROL not in adata.obs:
         return []
-    cells = _control_cells(adata)
+    if column is not None and column not in adata.obs:
+        return []
+    cells = training_controls(adata)
     level = pd.Series(NO_CONTEXT, index=adata.obs_names) if column is None else words_of(adata.obs[column])
     levels = sorted(set(level[cells].dropna()) - {""})
     if column is not None:
@@ -58,16 +61,6 @@ def bring_contexts(adata: AnnData, model: Trained, params: Mapping[str, Any]) ->
             return []
         added.append(model.add_context(NEW if column is None else name, control))
     return added
-
-
-def _control_cells(adata: AnnData) -> NDArray[np.bool_]:
-    """Return the control cells, those of the training side where there are sides."""
-    if _keys.IS_CONTROL not in adata.obs:
-        return np.zeros(adata.n_obs, bool)
-    chosen = adata.obs[_keys.IS_CONTROL].to_numpy(dtype=bool)
-    if _keys.SPLIT in adata.obs:
-        chosen = chosen & (adata.obs[_keys.SPLIT] == _keys.TRAIN).to_numpy()
-    return np.asarray(chosen, bool)
 
 
 def _places(adata: AnnData, genes: tuple[str, ...]) -> NDArray[np.int64]:

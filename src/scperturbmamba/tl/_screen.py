@@ -23,7 +23,7 @@ from scperturbmamba.models.trained import Trained
 from scperturbmamba.tl._effect_file import EffectFile
 from scperturbmamba.tl._new_contexts import bring_contexts
 from scperturbmamba.tl._requests import later_features, read_requests, resolve_context
-from scperturbmamba.tl._screen_doses import at_doses, dose_of, known_drugs
+from scperturbmamba.tl._screen_doses import at_doses, known_drugs
 from scperturbmamba.tl._stored import find_predictor
 from scperturbmamba.tl._support import row_table
 
@@ -116,7 +116,7 @@ def screen(
     control = pd.DataFrame(frame.control.T, index=list(frame.encoder.genes), columns=list(frame.contexts))
     result = AnnData(
         obs=row_table(model, rows).assign(
-            **{_keys.DOSE: [dose_of(condition) for condition, _ in rows], "predictor": predictor_name(model)}
+            **{_keys.DOSE: [condition.dose for condition, _ in rows], "predictor": predictor_name(model)}
         ),
         var=pd.DataFrame(index=pd.Index(frame.encoder.genes)),
         varm={"control": control},

@@ -59,12 +59,6 @@ def at_doses(
     return list(dict.fromkeys(found))
 
 
-def dose_of(condition: Condition) -> float:
-    """Return the dose of a condition, NaN where it has none, or several."""
-    doses = [part.dose for part in condition.parts if part.dose is not None]
-    return doses[0] if len(doses) == 1 else float("nan")
-
-
 def _checked(doses: Sequence[float]) -> list[float]:
     try:
         numbers = np.asarray(doses, np.float64)

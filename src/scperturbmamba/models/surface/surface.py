@@ -17,7 +17,7 @@ from scperturbmamba.models.kernels import Rows
 from scperturbmamba.models.part_effects import PartEffects, parts_of_state, parts_state
 from scperturbmamba.models.surface.noise import row_noise
 from scperturbmamba.models.surface.points import Points, Scene
-from scperturbmamba.models.surface.process import Process, Search, whitening
+from scperturbmamba.models.surface.process import Process, likeliest, whitening
 from scperturbmamba.models.surface.shape import Shape, Vector
 
 _MOST, _AXES = 500, 20  # points and directions on which the shape is sought
@@ -35,8 +35,8 @@ class Surface:
         What was measured, and where.
     shape
         Of the kernel.
-    y, weights
-        (measured × genes): effects, and what the kernel with new points is multiplied by.
+    weights
+        (measured × genes): what the kernel of new points and these is multiplied by.
     left_out, dose_left_out, context_left_out
         (measured × genes): what is said of each without its name anywhere, without itself alone, and without its whole
         context; empty when stored.
@@ -50,7 +50,6 @@ class Surface:
     parts: tuple[Part, ...]
     context: NDArray[np.int64]
     shape: Shape
-    y: Rows
     weights: Rows
     left_out: Rows
     dose_left_out: Rows
@@ -69,16 +68,13 @@ class Surface:
         covariance = row_noise(data, noise, rows)
         shape = best_shape(points, covariance, y, len(data.contexts), rng)
         process = Process(shape.between(points, points), whitening(covariance), y)
-        by_name, alone, by_context = (
-            _left_out(process, groups) for groups in (points.names, np.arange(len(y)), points.context)
-        )
+        by_name, alone, by_context = _left_out(process, points.names, np.arange(len(y)), points.context)
+        gain = np.array([scene.gain_of(number) for number in context])
+        by_context = by_context / gain[:, None]  # of a context that is left out its gain is not known either
         nearest = _nearest(_correlation(process.kernel), points)
         weights = process.weights().astype(np.float32).astype(np.float64)
-        by_context = (
-            by_context / np.array([scene.gain_of(number) for number in context])[:, None]
-        )  # nor is its gain known
         around = np.outer(np.diag(covariance), process.noise)
-        return cls(scene, parts, context, shape, y, weights, by_name, alone, by_context, nearest, around)
+        return cls(scene, parts, context, shape, weights, by_name, alone, by_context, nearest, around)
 
     def say(self, parts: Sequence[Part], context: int, vectors: Sequence[GeneVectors]) -> Rows:
         """Return what is expected of parts in a context (parts × genes)."""
@@ -124,29 +120,19 @@ class Surface:
             "parts": parts_state(self.parts),
             "shape": self.shape.state(),
         }
-        arrays: dict[str, NDArray[Any]] = {
-            "context": self.context,
-            "y": self.y.astype(np.float32),
-            "weights": self.weights.astype(np.float32),
-        }
-        return words, arrays
+        return words, {"context": self.context, "weights": self.weights.astype(np.float32)}
 
     @classmethod
     def from_state(cls, words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Make it again."""
-        nothing = np.zeros((0, arrays["y"].shape[1]))
+        nothing = np.zeros((0, arrays["weights"].shape[1]))
         return cls(
             Scene(tuple(words["contexts"]), Doses(words["reference"]), words["gains"]),
             tuple(parts_of_state(words["parts"])),
             arrays["context"],
             Shape.from_state(words["shape"]),
-            arrays["y"].astype(np.float64),
             arrays["weights"].astype(np.float64),
-            nothing,
-            nothing,
-            nothing,
-            nothing,
-            nothing,
+            *[nothing] * 5,
         )
 
     def _points(self, parts: Sequence[Part], context: int, vectors: Sequence[GeneVectors]) -> Points:
@@ -154,7 +140,7 @@ class Surface:
 
     def _times(self, parts: Sequence[Part], context: int, vectors: Sequence[GeneVectors], *, only_shared: bool) -> Rows:
         if not parts:
-            return np.zeros((0, self.y.shape[1]))
+            return np.zeros((0, self.weights.shape[1]))
         here, there = self._points(parts, context, vectors), self.scene.points(self.parts, self.context, vectors)
         return np.asarray(self.shape.between(here, there, only_shared=only_shared) @ self.weights, np.float64)
 
@@ -180,7 +166,7 @@ def best_shape(points: Points, noise: Rows, y: Rows, n_contexts: int, rng: np.ra
     def process_of(numbers: Vector) -> Process:
         return Process(Shape.of_numbers(numbers).between(part, part), white, seen)
 
-    return Shape.of_numbers(Search.run(process_of, first, _free(points, n_contexts)).numbers)
+    return Shape.of_numbers(likeliest(process_of, first, _free(points, n_contexts)))
 
 
 def _free(points: Points, n_contexts: int) -> NDArray[np.bool_]:
@@ -197,12 +183,14 @@ def _correlation(kernel: Rows) -> Rows:
     return np.asarray(kernel / np.outer(size, size), np.float64)
 
 
-def _left_out(process: Process, groups: NDArray[Any]) -> Rows:
-    """Return what is said of every point without its group (points × genes)."""
-    blocks = [np.flatnonzero(groups == one) for one in np.unique(groups)]
-    found = np.zeros_like(process.y)
-    for block, said in zip(blocks, process.left_out(blocks)):
-        found[block] = said
+def _left_out(process: Process, *groupings: NDArray[Any]) -> list[Rows]:
+    """Return, for every grouping, what is said of each point without its group (points × genes)."""
+    blocks = [[np.flatnonzero(groups == one) for one in np.unique(groups)] for groups in groupings]
+    said = iter(process.left_out([block for some in blocks for block in some]))
+    found = [np.zeros_like(process.y) for _ in groupings]
+    for result, some in zip(found, blocks):
+        for block in some:
+            result[block] = next(said)
     return found
 
 
