@@ -83,3 +83,13 @@ def test_an_opening_is_a_share_and_a_state_comes_back(seed, signal):
 def test_nothing_foreseen_opens_nothing():
     truth = np.random.default_rng(0).normal(size=(30, 4))
     assert not Gate.fit(np.zeros((30, 4)), truth, folds(30), np.ones(30)).is_open
+
+
+def test_rows_that_belong_together_count_once():
+    """Three doses of a drug that say the same tell what one tells."""
+    said, truth = foreseen_and_truth(100, signal=0.5, seed=1)
+    once = Gate.fit(said, truth, folds(100), np.ones(100))
+    rows = np.repeat(np.arange(100), 3)
+    thrice = Gate.fit(said[rows], truth[rows], folds(100), np.ones(300), together=rows)
+    assert thrice.error == pytest.approx(once.error) and thrice.gain == pytest.approx(once.gain)
+    np.testing.assert_allclose(thrice.opening, once.opening)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scperturbmamba.models.shrinkage import Prior, cell_noise, shrunk
+from scperturbmamba.models.shrinkage import Prior, cell_noise
 
 
 def drawn(n=40, n_genes=300, *, spread=0.5, noise=1.0, seed=0):
@@ -50,14 +50,3 @@ def test_a_row_of_few_cells_borrows_its_variance(bundle):
     n_cells = np.where(np.arange(len(se)) == 0, 5, 1000)
     found = cell_noise(replace(bundle, se=se, n_cells=n_cells, own_se=se))
     assert (found[0] > 1).all()  # five cells of a variance of 40 between cells
-
-
-def test_only_singles_in_training_are_drawn(bundle):
-    loud = noisy(bundle, 0.5)
-    found = shrunk(loud, cell_noise(loud))
-    changed = np.array([not np.array_equal(a, b) for a, b in zip(found.delta, bundle.delta)])
-    single = np.array([len(one.parts) == 1 for one in bundle.conditions])
-    assert (changed == (single & ~bundle.is_val)).all()
-    unknown = replace(bundle, se=np.full_like(bundle.delta, np.nan), own_se=None)
-    same = shrunk(unknown, cell_noise(unknown))
-    assert np.array_equal(same.delta, bundle.delta)

@@ -143,6 +143,12 @@ class Bundle:
         """Return the places of the training rows."""
         return np.flatnonzero(~self.is_val)
 
+    def against(self, control: NDArray[np.float32]) -> Bundle:
+        """Return the bundle with the effects of its training rows against another control (contexts × genes)."""
+        train = ~self.is_val[:, None] & self.known
+        delta = np.where(train, self.delta + (self.control - control)[self.context], self.delta)
+        return replace(self, delta=delta.astype(np.float32), control=control.astype(np.float32))
+
     def take(self, rows: NDArray[np.int64]) -> Bundle:
         """Return the bundle of some rows; control cells stay."""
         cells = self.cells

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,16 @@ class Predicts(Protocol):
 
     def predict(self, conditions: Sequence[Condition], *, context: int = 0) -> NDArray[np.float32]:
         """Return the effects (conditions × genes) in a context, in the scale of X, against its control."""
+        ...
+
+
+@runtime_checkable
+class KnowsControl(Protocol):
+    """What has an estimate of its own of the control expression, to which its effects are added."""
+
+    @property
+    def control(self) -> NDArray[np.float32]:
+        """(contexts × genes), scale of X."""
         ...
 
 

@@ -60,6 +60,7 @@ class CoreAndResidual:
     ) -> Self:
         """Learn from the training rows; the validation rows decide which weights of a network are kept."""
         core = Knowledge(random_state).fit(data)
+        data = data.against(core.control)
         if residual is not None:
             residual.fit(data, core, frame, callbacks=callbacks)
         found = cls(frame, core, residual)
@@ -69,7 +70,7 @@ class CoreAndResidual:
             )
             for context in range(len(data.contexts))
         ]
-        if len(set(data.context[data.training()])) > 1:
+        if len(data.contexts) > 1:
             outside = len(data.contexts)
             found.elsewhere = Uncertainty.fit(data, outside, found._left_out(data, outside), {})
         return found
@@ -78,6 +79,11 @@ class CoreAndResidual:
     def networks(self) -> Sequence[BiMamba]:
         """Those of the residual."""
         return self.residual.networks if self.residual is not None else []
+
+    @property
+    def control(self) -> Effects:
+        """(contexts × genes): the expression that effects are added to, with less noise than the measured mean."""
+        return self.core.control
 
     def terms(self, conditions: Sequence[Condition], context: int) -> Terms:
         """Return the mean effect, what the core says beside it, and the residual of parts never seen alone."""
@@ -111,7 +117,8 @@ class CoreAndResidual:
         if context >= len(counts.log_rate):
             msg = "counts are drawn in the contexts of the training; leave `n_cells` out, or train with this one."
             raise ValueError(msg)
-        delta = self.terms(conditions, context).delta
+        moved = (self.control - self.frame.control)[context]
+        delta = self.terms(conditions, context).delta + moved  # rates are told from the measured mean
         log_r = np.repeat(counts.log_dispersion[None], len(conditions), axis=0)
         alone = [row for row, one in enumerate(conditions) if len(one.parts) == 1]
         if self.residual is not None and self.residual.networks and alone:
@@ -137,10 +144,7 @@ class CoreAndResidual:
 
     def words(self) -> list[str]:
         """Return what is switched on, and what it is expected to gain."""
-        told = self.core.report()
-        if len(told) > 1:
-            told = [f"{name}: {one}" for name, one in zip(self.frame.contexts, told)]
-        return [*told, *([self.residual.words()] if self.residual is not None else [])]
+        return [*self.core.report(), *([self.residual.words()] if self.residual is not None else [])]
 
     def state(self) -> State:
         """Return words that JSON can hold, and arrays, from which it can be made again."""
@@ -173,7 +177,7 @@ class CoreAndResidual:
     def _residual(self, new: Sequence[Part], context: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return what networks say of parts of which nothing was measured, and its spread (parts × genes)."""
         said, spread = np.zeros((2, len(new), len(self.core.genes)))
-        unknown = [row for row, part in enumerate(new) if not self.core.knows(part, context)]
+        unknown = [row for row, part in enumerate(new) if not self.core.knows(part)]
         if self.residual is not None and unknown and context < self.residual.n_contexts:
             said[unknown], spread[unknown] = self.residual.say([new[row] for row in unknown], self.core, context)
         return said, spread

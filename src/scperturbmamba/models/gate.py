@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.float64]
 Vector = NDArray[np.float64]
+_FOLDS, _FEW_FOLDS, _MANY = 5, 3, 800
 _SURE = 2.5  # standard errors by which what was measured must follow what was foreseen
 
 
@@ -28,7 +29,7 @@ class Gate:
     score
         The same share for the prediction as it is, ungated: what a shut gate must not hide.
     gains
-        (rows,): the share that was taken away in each row, over the mean square; for paired comparisons.
+        (observations,): the share that was taken away in each, over the mean square; for paired comparisons.
     """
 
     opening: Vector
@@ -54,25 +55,30 @@ class Gate:
         truth: Rows,
         folds: Sequence[NDArray[np.integer]],
         trust: Vector,
+        *,
         widths: Sequence[int] | None = None,
+        together: NDArray[np.integer] | None = None,
     ) -> Self:
-        """Judge what was foreseen (rows × numbers) by the truth; the rows of a fold were left out together.
+        """Judge what was foreseen (rows × numbers) by the truth; what is in one fold was left out together.
 
-        A component is one number, or as many neighbouring ones as ``widths`` says.
+        A component is one number, or as many neighbouring ones as ``widths`` says. Rows of the same number in
+        ``together`` are one observation, which folds then count: several doses of a drug tell hardly more than one.
 
         The gate is shut where the slope of the truth on the prediction is not 2.5 standard errors above 0, or where
         the gain, with the opening of every fold learned on the other folds, is not above one standard error.
         """
+        scale = float(np.average(np.square(truth).sum(1), weights=trust)) or 1.0
         starts = np.concatenate([[0], np.cumsum(widths)[:-1]]) if widths is not None else np.arange(truth.shape[1])
         product, square = (
             np.add.reduceat(trust[:, None] * foreseen * other, starts, axis=1) for other in (truth, foreseen)
         )
-        gains = np.zeros(len(truth))
+        if together is not None:
+            product, square, trust = (_sums(one, together) for one in (product, square, trust))
+        gains = np.zeros(len(product))
         for fold in folds:
-            rest = np.setdiff1d(np.arange(len(truth)), fold)
+            rest = np.setdiff1d(np.arange(len(product)), fold)
             opening = _opening(product[rest], square[rest])
             gains[fold] = ((2 * product[fold] - opening * square[fold]) @ opening) / trust[fold]
-        scale = float(np.average(np.square(truth).sum(1), weights=trust)) or 1.0
         mean, error = mean_and_error(gains / scale, trust)
         score = mean_and_error((2 * product - square).sum(1) / trust / scale, trust)[0]
         opening = _opening(product, square) if mean > error else np.zeros(len(starts))
@@ -92,11 +98,23 @@ class Gate:
         return cls(np.array(state["opening"], np.float64), state["gain"], state["error"], state["score"])
 
 
+def folds_of(n: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
+    """Return folds of n observations at random: five, or three where there are many."""
+    return np.array_split(rng.permutation(n), _FEW_FOLDS if n > _MANY else _FOLDS)
+
+
 def mean_and_error(gains: Vector, trust: Vector) -> tuple[float, float]:
     """Return the weighted mean over rows, and its standard error."""
     weight = trust / trust.sum()
     mean = float(weight @ gains)
     return mean, float(np.sqrt(np.square(weight * (gains - mean)).sum()))
+
+
+def _sums(rows: NDArray[np.float64], together: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Add up the rows of every number."""
+    found = np.zeros((int(together.max(initial=-1)) + 1, *rows.shape[1:]))
+    np.add.at(found, together, rows)
+    return found
 
 
 def _opening(product: Rows, square: Rows) -> Vector:

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Condition
-from scperturbmamba.models.gate import Gate
+from scperturbmamba.models.gate import Gate, folds_of
 from scperturbmamba.models.kernels import Rows
 from scperturbmamba.models.part_effects import PartEffects
-from scperturbmamba.models.stack import folds_of
 
 _FEWEST = 20  # training combinations of seen parts below which nothing is learned
 _RANK = 20  # numbers in which combinations are compared

@@ -51,6 +51,11 @@ class NetworkAlone:
         """The one."""
         return [self.network]
 
+    @property
+    def control(self) -> Effects:
+        """(contexts × genes): the measured mean."""
+        return self.frame.control
+
     def terms(self, conditions: Sequence[Condition], context: int) -> Terms:
         """Return the effect as residual alone; of a network by itself the same is expected of every condition."""
         residual = self.network.predict(conditions, context=context)

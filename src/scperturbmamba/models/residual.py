@@ -199,7 +199,7 @@ class Residual:
             both.append(np.concatenate([inside, values - inside @ self.directions], axis=1))
         widths = [1] * len(self.directions) + [left.shape[1]]
         trust = 1 / (np.square(left).sum(1) + np.square(left).sum(1).mean())
-        return Gate.fit(both[0], both[1], folds, trust, widths)
+        return Gate.fit(both[0], both[1], folds, trust, widths=widths)
 
     def _network(self, name: str, seed: int, n_rows: int) -> BiMamba:
         """Return an untrained network that knows no gene by heart, and stops after some hundred steps."""

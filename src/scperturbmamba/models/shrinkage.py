@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scperturbmamba.data.bundle import Bundle
-from scperturbmamba.models.part_effects import training_rows
 
 Rows = NDArray[np.float64]
 _PRIOR_ROWS = 10  # conditions that the share common to all genes is worth
@@ -49,23 +48,6 @@ class Prior:
             self.variance, self.variance + noise, out=np.zeros_like(noise), where=noise + self.variance > 0
         )
         return self.mean + kept * (effects - self.mean)
-
-
-def shrunk(data: Bundle, noise: Rows) -> Bundle:
-    """Return the bundle with every training effect drawn to the mean of the singles of its context.
-
-    ``noise`` is :func:`cell_noise`, that of a condition's own cells; the noise of the control is the same in all
-    effects of a context, lies in their mean and is left there. Rows whose noise is not known stay as they are.
-    """
-    delta = data.delta.astype(np.float64)
-    for context in range(len(data.contexts)):
-        rows = training_rows(data, context)
-        rows = rows[(data.context[rows] == context) & np.isfinite(noise[rows]).all(1)]
-        single = rows[[len(data.conditions[row].parts) == 1 for row in rows]] if len(rows) else rows
-        if len(single) > 2:
-            prior = Prior.of(delta[single], noise[single])
-            delta[single] = prior.shrink(delta[single], noise[single])
-    return replace(data, delta=delta.astype(np.float32))
 
 
 def cell_noise(data: Bundle) -> Rows:

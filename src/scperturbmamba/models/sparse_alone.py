@@ -45,6 +45,11 @@ class SparseAlone:
         """None: the core has a network per pair of its own."""
         return []
 
+    @property
+    def control(self) -> Effects:
+        """(contexts × genes): the measured mean."""
+        return self.frame.control
+
     def terms(self, conditions: Sequence[Condition], context: int) -> Terms:
         """Return what is said of no perturbation at all as the mean, and the rest as core; no interval is known."""
         total = self.core.predict(conditions, context=context)

@@ -70,6 +70,11 @@ class Speaker(Protocol):
         """What is known of the screen."""
         ...
 
+    @property
+    def control(self) -> Effects:
+        """(contexts × genes): the expression that effects are added to, scale of X."""
+        ...
+
     def terms(self, conditions: Sequence[Condition], context: int) -> Terms:
         """Return effects in their terms."""
         ...

@@ -69,6 +69,11 @@ class Trained:
         """What is known of the screen."""
         return self.speaker.frame
 
+    @property
+    def control(self) -> Effects:
+        """(contexts × genes): the expression that effects are added to, scale of X."""
+        return self.speaker.control
+
     def terms(self, conditions: Sequence[Condition], *, context: int = 0) -> Terms:
         """Return effects in their terms, and how far they may be off."""
         return self.speaker.terms(conditions, context)

@@ -19,7 +19,7 @@ from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.responses import EFFECT, EXPRESSION, read_bundle
 from scperturbmamba.engine.config import NetConfig, TrainConfig, resolve
 from scperturbmamba.tl._benchmark_files import forge_result, write_tables, write_text
-from scperturbmamba.tl._benchmark_jobs import Job, Setting, run_jobs
+from scperturbmamba.tl._benchmark_jobs import Job, Said, Setting, run_jobs
 from scperturbmamba.tl._ceiling import NO_SCALE, score_ceiling
 from scperturbmamba.tl._html_report import html_report
 from scperturbmamba.tl._judgement import held_out_rows, judge
@@ -134,9 +134,9 @@ def benchmark(
         Job(name, key, int(seed)) for name in names for key in keys for seed in ((0,) if is_baseline(name) else seeds)
     ]
     where = None if folder is None else Path(folder)
-    effects = run_jobs(jobs, setting, None if where is None else where / "predictions")
+    said = run_jobs(jobs, setting, None if where is None else where / "predictions")
 
-    found = _judged(tests, effects)
+    found = _judged(tests, said)
     told: dict[str, Any] = {
         "models": names,
         "splits": keys,
@@ -150,7 +150,7 @@ def benchmark(
     }
     params = check_params(told)
     if where is not None:
-        first = {job.model: rows for job, rows in reversed(effects.items()) if job.split == keys[0]}
+        first = {job.model: one.effects for job, one in reversed(said.items()) if job.split == keys[0]}
         results = {name: _forge(adata, tests[0], first[name]) for name in names}
         write_tables(found, results, where)
         write_text(where / "report.html", html_report({**found, _keys.PARAMS: params}, tests[0].truth, first))
@@ -189,35 +189,37 @@ def _read_test(adata: AnnData, split: str, *, context: str | None, response: str
     return _Test(split, bundle, truth, halves, reference_of(bundle, truth.rows))
 
 
-def _judged(tests: Sequence[_Test], effects: Mapping[Job, NDArray[np.float32]]) -> dict[str, Any]:
+def _judged(tests: Sequence[_Test], said: Mapping[Job, Said]) -> dict[str, Any]:
     """Score every job on its split and judge them together."""
     scores, scales, rows = [], [], []
     for test in tests:
         rows.append(held_out_rows(test.truth, test.halves, test.bundle).assign(split=test.split))
-        for seed in sorted({job.seed for job in effects}):
-            some = {job.model: one for job, one in effects.items() if (job.split, job.seed) == (test.split, seed)}
-            if not some:
+        for seed in sorted({job.seed for job in said}):
+            here = {job.model: one for job, one in said.items() if (job.split, job.seed) == (test.split, seed)}
+            if not here:
                 continue
-            table, _ = score_models(some, test.truth, test.reference)
+            some = {name: one.effects for name, one in here.items()}
+            level = {name: one.expression for name, one in here.items() if one.expression is not None}
+            table, _ = score_models(some, test.truth, test.reference, level)
             scores.append(table.assign(split=test.split, seed=seed))
             if test.halves is not None:
-                ceiling, scale = score_ceiling(some, test.halves, test.reference)
+                ceiling, scale = score_ceiling(some, test.halves, test.reference, level)
                 scales.append(scale)
-                if seed == min(job.seed for job in effects):
+                if seed == min(job.seed for job in said):
                     scores.append(ceiling.assign(split=test.split, seed=seed))
     conditions = pd.concat(rows, ignore_index=True)
     conditions.index = conditions.index.astype(str)
     scale = pd.concat(scales) if scales else NO_SCALE
     truth = stacked([test.truth for test in tests]).delta
     models = {
-        name: np.concatenate([_first(effects, name, test.split) for test in tests])
-        for name in dict.fromkeys(job.model for job in effects)
+        name: np.concatenate([_first(said, name, test.split) for test in tests])
+        for name in dict.fromkeys(job.model for job in said)
     }
     return judge(pd.concat(scores), scale, conditions, models, truth)
 
 
-def _first(effects: Mapping[Job, NDArray[np.float32]], model: str, split: str) -> NDArray[np.float32]:
-    return next(rows for job, rows in effects.items() if (job.model, job.split) == (model, split))
+def _first(said: Mapping[Job, Said], model: str, split: str) -> NDArray[np.float32]:
+    return next(one.effects for job, one in said.items() if (job.model, job.split) == (model, split))
 
 
 def _forge(adata: AnnData, test: _Test, effects: NDArray[np.float32]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import anndata
 import numpy as np
@@ -23,14 +23,15 @@ from scperturbmamba._judging import LEAKING, is_baseline
 from scperturbmamba._settings import settings
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.engine.config import NetConfig, TrainConfig
+from scperturbmamba.models.base import Predicts
 from scperturbmamba.models.knowledge import Knowledge
 from scperturbmamba.models.trained import Trained
 from scperturbmamba.tl._embedding_ridge import embedding_ridge
 from scperturbmamba.tl._model_names import CORE, NETWORKS, PREDICTOR, make_baseline
 from scperturbmamba.tl._progress import named_callbacks
-from scperturbmamba.tl._scoring import predict_rows
+from scperturbmamba.tl._scoring import expression_rows, predict_rows
 
-_MARK = "fingerprint"
+_MARK, _EXPRESSION = "fingerprint", "expression"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,26 @@ class Job:
     def file(self) -> str:
         """Name of the file that keeps its predictions."""
         return f"{self.model.replace(':', '-')}--{self.split}--{self.seed}.h5ad"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model says of the test rows.
+
+    Attributes
+    ----------
+    effects, expression
+        (rows × genes), scale of X; no expression where it is the training control plus the effect.
+    """
+
+    effects: NDArray[np.float32]
+    expression: NDArray[np.float32] | None = None
+
+    @classmethod
+    def by(cls, model: Predicts, bundle: Bundle, wanted: pd.DataFrame) -> Self:
+        """Ask a model."""
+        effects = predict_rows(model, bundle, wanted)
+        return cls(effects, expression_rows(model, bundle, wanted, effects))
 
 
 @dataclass(frozen=True)
@@ -94,8 +115,8 @@ class Setting:
         return Setting(AnnData(), self.bundles, self.wanted, self.context, self.net, self.train)
 
 
-def run_jobs(jobs: Sequence[Job], setting: Setting, folder: Path | None) -> dict[Job, NDArray[np.float32]]:
-    """Return predicted effects of the test rows of every job; those in the folder already are read.
+def run_jobs(jobs: Sequence[Job], setting: Setting, folder: Path | None) -> dict[Job, Said]:
+    """Return what every job says of the test rows; those in the folder already are read.
 
     Raises
     ------
@@ -105,15 +126,15 @@ def run_jobs(jobs: Sequence[Job], setting: Setting, folder: Path | None) -> dict
     done = {} if folder is None else {job: found for job in jobs if (found := _read(job, setting, folder)) is not None}
     left = [job for job in jobs if job not in done]
     with tqdm(total=len(jobs), initial=len(done), desc="benchmark", disable=not settings.progress or not left) as bar:
-        for job, effects in _run(left, setting):
+        for job, said in _run(left, setting):
             if folder is not None:
-                _write(job, setting, effects, folder)
-            done[job] = effects
+                _write(job, setting, said, folder)
+            done[job] = said
             bar.update()
     return {job: done[job] for job in jobs}
 
 
-def _run(jobs: Sequence[Job], setting: Setting) -> Iterator[tuple[Job, NDArray[np.float32]]]:
+def _run(jobs: Sequence[Job], setting: Setting) -> Iterator[tuple[Job, Said]]:
     n = min(settings.n_jobs, len(jobs))
     if n <= 1:
         yield from ((job, _fit(job, setting)) for job in jobs)
@@ -126,9 +147,7 @@ def _run(jobs: Sequence[Job], setting: Setting) -> Iterator[tuple[Job, NDArray[n
     yield from Parallel(n_jobs=n, return_as="generator_unordered")(tasks)
 
 
-def _fit_elsewhere(
-    job: Job, setting: Setting, threads: int, choices: dict[str, Any]
-) -> tuple[Job, NDArray[np.float32]]:
+def _fit_elsewhere(job: Job, setting: Setting, threads: int, choices: dict[str, Any]) -> tuple[Job, Said]:
     """Fit in a process of its own, which shows no bars and shares the cores with its siblings."""
     torch.set_num_threads(threads)
     settings.progress = False
@@ -137,25 +156,25 @@ def _fit_elsewhere(
     return job, _fit(job, setting)
 
 
-def _fit(job: Job, setting: Setting) -> NDArray[np.float32]:
+def _fit(job: Job, setting: Setting) -> Said:
     bundle, wanted = setting.bundles[job.split], setting.wanted[job.split]
     base, _, source = job.model.partition(":")
     if base == LEAKING:
         genes = list(bundle.genes)
-        return embedding_ridge(setting.adata[:, genes], bundle, wanted, context=setting.context, embedding=source)
+        return Said(embedding_ridge(setting.adata[:, genes], bundle, wanted, context=setting.context, embedding=source))
     if base == CORE:
-        return predict_rows(Knowledge(job.seed).fit(bundle), bundle, wanted)
+        return Said.by(Knowledge(job.seed).fit(bundle), bundle, wanted)
     if is_baseline(job.model):
-        return predict_rows(make_baseline(job.model).fit(bundle), bundle, wanted)
+        return Said.by(make_baseline(job.model).fit(bundle), bundle, wanted)
     chosen = {} if base == PREDICTOR else {"core": None, "mixer": NETWORKS[base]}
     net = NetConfig(**{**setting.net.model_dump(exclude_unset=True), **chosen})
     where: dict[str, Any] = {"device": settings.device, "engine": settings.engine}
     shown = named_callbacks(setting.train.epochs)
     model = Trained.of(bundle, net, setting.train, random_state=job.seed, callbacks=shown, **where)
-    return predict_rows(model, bundle, wanted)
+    return Said.by(model, bundle, wanted)
 
 
-def _read(job: Job, setting: Setting, folder: Path) -> NDArray[np.float32] | None:
+def _read(job: Job, setting: Setting, folder: Path) -> Said | None:
     path = folder / job.file
     if not path.exists():
         return None
@@ -166,17 +185,19 @@ def _read(job: Job, setting: Setting, folder: Path) -> NDArray[np.float32] | Non
             "Choose another `folder`, or remove that file."
         )
         raise ValueError(msg)
-    return np.asarray(found.X, np.float32)
+    expression = found.layers.get(_EXPRESSION)
+    return Said(np.asarray(found.X, np.float32), None if expression is None else np.asarray(expression, np.float32))
 
 
-def _write(job: Job, setting: Setting, effects: NDArray[np.float32], folder: Path) -> None:
+def _write(job: Job, setting: Setting, said: Said, folder: Path) -> None:
     wanted = setting.wanted[job.split]
     obs = pd.DataFrame(
         {_keys.PERTURBATION: wanted["label"].to_numpy(), "context": wanted["context"].to_numpy()}, index=wanted.index
     )
     var = pd.DataFrame(index=pd.Index(setting.bundles[job.split].genes))
     told = {"model": job.model, "split": job.split, "seed": job.seed, _MARK: setting.fingerprint(job)}
-    write_renamed(AnnData(effects, obs=obs, var=var, uns=told), folder / job.file)
+    layers = {} if said.expression is None else {_EXPRESSION: said.expression}
+    write_renamed(AnnData(said.effects, obs=obs, var=var, uns=told, layers=layers), folder / job.file)
 
 
 def write_renamed(table: AnnData, path: Path) -> None:

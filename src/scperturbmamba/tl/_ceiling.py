@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -34,7 +35,10 @@ def ceiling_rows(
 
 
 def score_ceiling(
-    models: Mapping[str, NDArray[np.float32]], halves: tuple[Truth, Truth], reference: Reference
+    models: Mapping[str, NDArray[np.float32]],
+    halves: tuple[Truth, Truth],
+    reference: Reference,
+    expression: Mapping[str, NDArray[np.float32]] = MappingProxyType({}),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return tidy scores of the ceilings, and every model on the scale from the training mean, 0, to the replicate, 1.
 
@@ -48,9 +52,10 @@ def score_ceiling(
         return pd.DataFrame(), NO_SCALE
     truth, replicate, reference = truth.take(enough), replicate.take(enough), reference.take(enough)
     ceilings = ceiling_rows(replicate, replicate.delta, reference.centre)
-    expression = ceiling_rows(replicate, replicate.mean, reference.control + reference.centre)
+    level = {name: one[enough] for name, one in expression.items()}
+    level |= ceiling_rows(replicate, replicate.mean, reference.control + reference.centre)
     rows = {name: one[enough] for name, one in models.items()}
-    found, _ = score_models({**rows, _BASE: reference.centre, **ceilings}, truth, reference, expression)
+    found, _ = score_models({**rows, _BASE: reference.centre, **ceilings}, truth, reference, level)
     average = found.groupby(["model", "genes", "metric"], sort=False)["value"].mean().unstack("model")
     low_is_good = average.index.get_level_values("metric").isin(LOW_IS_GOOD)
     better = np.where(low_is_good, -1, 1) * (average[REPLICATE] - average[_BASE]) > 0

@@ -97,14 +97,17 @@ def evaluate(predicted: AnnData, adata: AnnData, *, key: str | None = None, key_
     models = {_PREDICTED: np.asarray(predicted.layers[_keys.DELTA], np.float32)[rows]}
     for name in baseline_names(bundle):
         models[name] = predict_rows(make_baseline(name).fit(bundle), bundle, truth.rows)
-    scores, own = score_models(models, truth, reference)
+    has_control = _keys.CONTROL_LAYER in predicted.layers
+    control = np.asarray(predicted.layers[_keys.CONTROL_LAYER], np.float32)[rows] if has_control else reference.control
+    level = {_PREDICTED: control + models[_PREDICTED]}
+    scores, own = score_models(models, truth, reference, level)
     scale = NO_SCALE
     if halves is not None:
-        ceiling, scale = score_ceiling(models, halves, reference)
+        ceiling, scale = score_ceiling(models, halves, reference, level)
         scores = pd.concat([scores, ceiling])
     found = judge(scores, scale, held_out_rows(truth, halves, bundle), models, truth.delta)
 
-    measured = truth.mean - reference.control if control_groups(adata) is None else truth.delta
+    measured = truth.mean - control if control_groups(adata) is None else truth.delta
     covered = coverage_table(predicted, rows, measured)
     if covered is not None:
         found["coverage"] = covered

@@ -70,10 +70,11 @@ def predict(
             Predicted expression in the training scale, log(1 + counts per 10,000), not negative; raw counts where
             ``n_cells`` is given; the effect itself after a training with ``response="effect"``.
         ``layers["control"]``, ``["mean"]``, ``["core"]``, ``["residual"]``, ``["delta"]``
-            The mean of the training control cells; the mean effect; what the knowledge core says beside it; what passes
-            the gate of the network; the effect, which is the sum of the last three. A network without a core says all
-            as residual.
-        ``layers[_keys.SD]``, ``["lower"]``, ``["upper"]``
+            The mean of the training control cells, with less noise: in all measured effects alike lies the noise of
+            these cells, and what is found of it is taken out of both; the mean effect; what the knowledge core says
+            beside it; what passes the gate of the network; the effect, which is the sum of the last three. A network
+            without a core says all as residual.
+        ``layers["sd"]``, ``["lower"]``, ``["upper"]``
             Standard deviation of the difference between a new measurement and ``delta``, and the interval of ``delta``
             at ``level``; NaN where nothing is known of it. For genes never perturbed they are calibrated on training
             genes left out (conformal prediction over perturbations).
@@ -117,7 +118,7 @@ def predict(
     places = new if new and context is None else resolve_context(model, context)
 
     found = [model.terms(conditions, context=place) for place in places]
-    control = np.repeat(model.frame.control[places], len(conditions), axis=0)
+    control = np.repeat(model.control[places], len(conditions), axis=0)
     obs = row_table(model, [(condition, place) for place in places for condition in conditions])
     counts = None
     if n_cells is not None:

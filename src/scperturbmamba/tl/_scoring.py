@@ -13,7 +13,7 @@ from scperturbmamba._judging import ALL_GENES, NO_TARGET
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Condition
 from scperturbmamba.data.kinds import Kinds
-from scperturbmamba.models.base import Predicts
+from scperturbmamba.models.base import KnowsControl, Predicts
 from scperturbmamba.models.part_effects import in_every_context
 from scperturbmamba.tl._metric_table import METRICS, Reference, score_rows
 from scperturbmamba.tl._truth import Truth
@@ -30,6 +30,16 @@ def predict_rows(model: Predicts, bundle: Bundle, rows: pd.DataFrame) -> NDArray
         if len(own):
             result[own] = model.predict(wanted, context=number)
     return result
+
+
+def expression_rows(
+    model: Predicts, bundle: Bundle, rows: pd.DataFrame, effects: NDArray[np.float32]
+) -> NDArray[np.float32] | None:
+    """Return the expression (rows × genes) that effects lead to; None where they start from the measured control."""
+    if not isinstance(model, KnowsControl):
+        return None
+    place = {name: number for number, name in enumerate(bundle.contexts)}
+    return effects + model.control[[place[name] for name in rows["context"]]]
 
 
 def reference_of(bundle: Bundle, rows: pd.DataFrame) -> Reference:

@@ -113,7 +113,7 @@ def screen(
     levels = new if new and context is None else [level for one in places for level in one]
 
     rows = [(condition, level) for level in levels for condition in conditions]
-    control = pd.DataFrame(frame.control.T, index=list(frame.encoder.genes), columns=list(frame.contexts))
+    control = pd.DataFrame(model.control.T, index=list(frame.encoder.genes), columns=list(frame.contexts))
     result = AnnData(
         obs=row_table(model, rows).assign(
             **{_keys.DOSE: [condition.dose for condition, _ in rows], "predictor": predictor_name(model)}

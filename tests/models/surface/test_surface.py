@@ -14,8 +14,8 @@ from scperturbmamba.data.control_groups import SharedControls
 from scperturbmamba.data.covariates import Covariates
 from scperturbmamba.data.doses import Doses
 from scperturbmamba.models.knowledge import Knowledge
-from scperturbmamba.models.surface import Surface, SurfaceHere, is_surface
-from scperturbmamba.models.surface.noise import row_noise
+from scperturbmamba.models.surface import Surface, SurfaceHere
+from scperturbmamba.models.surface.noise import RowNoise
 from scperturbmamba.models.surface.points import Scene, places_of
 from scperturbmamba.models.surface.process import Process, whitening
 from scperturbmamba.models.surface.shape import Shape
@@ -90,11 +90,12 @@ def test_loss_and_gain_of_a_gene_turn_the_sign():
     assert alike[0, 1] > 0 > alike[0, 2]
 
 
-def process(n=25, genes=8, seed=0):
+def process(n=25, genes=8, seed=0, level=0.0):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, 5))
     noise = np.diag(rng.uniform(0.5, 2, n)) + 0.3
-    return Process(x @ x.T, whitening(noise), rng.normal(size=(n, genes)) + x @ rng.normal(size=(5, genes))), noise
+    y = rng.normal(size=(n, genes)) + x @ rng.normal(size=(5, genes))
+    return Process(x @ x.T, whitening(noise), y, np.full(genes, level)), noise
 
 
 def solved(kernel, noise, y, amplitude, across):
@@ -124,14 +125,73 @@ def test_what_is_left_out_is_what_the_others_say():
             np.testing.assert_allclose(said[:, gene], expected, rtol=1e-6, atol=1e-7)
 
 
+def test_the_level_of_the_noise_is_believed_as_twenty_rows():
+    free, _ = process()
+    told, _ = process(level=9.0)
+    np.testing.assert_allclose(told.noises, (25 * free.noises + 20 * 9.0) / 45, rtol=1e-10)
+    assert (told.noise > free.noise).all()
+
+
+def test_what_was_solved_is_the_inverse_of_the_covariance_times_the_measurements():
+    found, noise = process()
+    scale = np.mean(np.diag(found.kernel))
+    expected = [np.linalg.solve(a * found.kernel / scale + noise, one) for a, one in zip(found.amplitude, found.y.T)]
+    np.testing.assert_allclose(found.solved, np.column_stack(expected), rtol=1e-6, atol=1e-9)
+
+
+def sharing(data, n_cells=(50, 200)):
+    """Compare the first half of the rows with one set of control cells, the second with another."""
+    share = sp.csr_matrix(np.repeat(np.eye(2), len(data.conditions) // 2, axis=0))
+    return replace(data, controls=SharedControls(share, np.array(n_cells)), own_se=data.se)
+
+
 def test_rows_with_the_same_controls_share_their_noise():
-    data, _ = world(n_drugs=2, contexts=("A",))
-    share = sp.csr_matrix(np.repeat(np.eye(2), 3, axis=0))
-    data = replace(data, controls=SharedControls(share, np.array([50, 200])), own_se=data.se)
-    noise = row_noise(data, np.square(data.se.astype(float)), np.arange(6))
+    data = sharing(world(n_drugs=2, contexts=("A",))[0])
+    found = RowNoise.of(data, np.square(data.se.astype(float)), np.arange(6))
+    noise = found.between
     assert noise[0, 1] == pytest.approx(2 * (noise[0, 0] - 1e-3) / 3)  # 1/50 beside 1/100
     assert noise[3, 4] == pytest.approx(noise[0, 1] / 4)
     assert noise[0, 3] == 0
+    # in variances: 1/100 of the own cells, whose standard error is 0.05
+    np.testing.assert_allclose(found.level * (noise[0, 0] - 1e-3), 0.05**2 * 3, rtol=1e-5)
+    np.testing.assert_allclose(found.level[0] * found.of_control[0], 0.05**2 * 100 / 250, rtol=1e-5)
+
+
+def noisy_control(seed, noise=0.3, n_drugs=24):
+    """A world whose controls, one set of cells per context, are off by a known error."""
+    data, true = world(n_drugs=n_drugs, noise=noise, seed=seed)
+    off = noise * np.random.default_rng(seed + 100).normal(size=(2, GENES))
+    share = sp.csr_matrix((np.ones(len(true)), (np.arange(len(true)), data.context)), (len(true), 2))
+    controls = SharedControls(share, np.array([100, 100]))
+    delta = (data.delta - off[data.context]).astype(np.float32)
+    control = (5 + off).astype(np.float32)
+    return replace(data, delta=delta, control=control, controls=controls, own_se=data.se), true
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_all_effects_together_tell_the_error_of_the_control(seed):
+    """The true control is 5: where most perturbations do different things, what they share is the control's error."""
+    data, true = noisy_control(seed)
+    core = Knowledge().fit(data)
+    assert np.square(core.control - 5).mean() < 0.5 * np.square(data.control - 5).mean()
+    alone = np.concatenate(
+        [core.predict([data.conditions[row] for row in np.flatnonzero(data.context == c)], context=c) for c in (0, 1)]
+    )
+    assert np.square(alone - true).mean() < 0.5 * np.square(data.delta - true).mean()
+
+
+def test_the_expression_of_treated_cells_stays_when_the_control_moves():
+    data, _ = noisy_control(0)
+    moved = data.against(data.control + 0.25)
+    after, before = (one.delta + one.control[data.context] for one in (moved, data))
+    np.testing.assert_allclose(after, before, rtol=1e-6)
+    half = replace(data, is_val=np.arange(len(data.delta)) % 2 == 0)
+    assert np.array_equal(half.against(data.control + 0.25).delta[::2], data.delta[::2])
+
+
+def test_effects_without_control_cells_leave_the_control_alone():
+    data, _ = world()
+    assert np.array_equal(Knowledge().fit(data).control, data.control)
 
 
 def test_a_dose_between_two_is_told_better_than_by_either():
@@ -177,13 +237,6 @@ def test_measured_effects_are_drawn_towards_what_the_others_tell():
     assert np.square(said - true).sum() < 0.6 * np.square(data.delta - true).sum()
 
 
-def test_one_context_without_doses_has_no_surface(bundle):
-    single = replace(bundle.take(np.flatnonzero(bundle.context == 0)), contexts=bundle.contexts[:1])
-    assert not is_surface(single)
-    assert is_surface(bundle)
-    assert is_surface(world(contexts=("A",))[0])
-
-
 def test_a_new_context_hears_what_is_common_to_all():
     data, true = world()
     core = Knowledge().fit(data)
@@ -199,7 +252,7 @@ def test_a_context_left_out_is_not_heard():
     data, _ = world()
     louder = replace(data, delta=np.where((data.context == 1)[:, None], 5 * data.delta, data.delta).astype(np.float32))
     found = Surface.fit(louder, np.square(data.se.astype(float)), [], np.random.default_rng(0))
-    outside = SurfaceHere(found, 2, (), np.zeros(0, np.int64)).trials()
+    outside = SurfaceHere(found, 2, (), np.zeros(0, np.int64), np.zeros(GENES, np.float32)).trials()
     own = outside.context == 1
     # what the first context says of the second is as large as the first is
     assert np.abs(outside.said[own]).mean() < 0.5 * np.abs(louder.delta[louder.context == 1]).mean()

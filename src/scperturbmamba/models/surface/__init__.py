@@ -1,6 +1,6 @@
 """Effects over perturbations, doses and contexts."""
 
 from scperturbmamba.models.surface.here import SurfaceHere
-from scperturbmamba.models.surface.surface import Surface, is_surface
+from scperturbmamba.models.surface.surface import Surface
 
-__all__ = ["Surface", "SurfaceHere", "is_surface"]
+__all__ = ["Surface", "SurfaceHere"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,11 @@ from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 
 from scperturbmamba.models.kernels import Rows
+from scperturbmamba.models.surface.noise import RowNoise
 from scperturbmamba.models.surface.shape import Vector
 
 AMPLITUDES = np.exp(np.linspace(-7.0, 5.0, 13))  # variance of what is learned over the variance of the noise
+_ROWS = 20  # that the known level of the noise is worth
 _STEPS, _MOST = 40, 300  # of the search, per number and in all
 _FARTHEST = 4.0  # that a number goes from where it starts
 
@@ -31,11 +34,20 @@ class Process:
         (points × points): what makes the noise independent, as of :func:`whitening`.
     y
         (points × genes): measured.
+    level
+        (genes,): variance of the noise as far as sampling tells, 0 where nothing is known. It is believed as much as
+        twenty rows: what one perturbation does alone looks just like noise where it was measured once.
     """
 
     kernel: Rows
     white: Rows
     y: Rows
+    level: Vector
+
+    @classmethod
+    def of(cls, kernel: Rows, noise: RowNoise, y: Rows) -> Self:
+        """Return the process of measurements with that noise."""
+        return cls(kernel, whitening(noise.between), y, noise.level)
 
     @cached_property
     def _axes(self) -> tuple[Vector, Rows]:
@@ -58,19 +70,25 @@ class Process:
         """Mean of the kernel's diagonal."""
         return float(np.mean(np.diag(self.kernel))) or 1.0
 
+    @property
+    def _told(self) -> int:
+        """How many rows the level of the noise is worth."""
+        return _ROWS if self.level.any() else 0
+
     @cached_property
     def noises(self) -> Rows:
         """(amplitudes × genes): the variance of the noise that fits best, as a factor of the noise that is known."""
         spread = AMPLITUDES[:, None] * self._axes[0] + 1
-        return np.asarray((1 / spread) @ np.square(self._seen) / len(self.y), np.float64)
+        squares = (1 / spread) @ np.square(self._seen) + self._told * self.level
+        return np.asarray(squares / (len(self.y) + self._told), np.float64)
 
     @cached_property
     def evidence(self) -> Rows:
         """(amplitudes × genes): log likelihood at that noise."""
-        noise = self.noises
         spread = AMPLITUDES[:, None] * self._axes[0] + 1
         with np.errstate(divide="ignore"):
-            return np.asarray(-0.5 * (len(self.y) * np.log(noise) + np.log(spread).sum(1)[:, None]), np.float64)
+            logs = (len(self.y) + self._told) * np.log(self.noises)
+        return np.asarray(-0.5 * (logs + np.log(spread).sum(1)[:, None]), np.float64)
 
     @cached_property
     def _best(self) -> NDArray[np.int64]:
@@ -87,11 +105,15 @@ class Process:
         """(genes,): variance of the noise at the likeliest amplitude, as a factor of the noise that is known."""
         return np.asarray(self.noises[self._best, np.arange(len(self._best))], np.float64)
 
+    @cached_property
+    def solved(self) -> Rows:
+        """(points × genes): the inverse of the covariance of measurements, kernel and noise, times the measurements."""
+        values, axes = self._axes
+        return np.asarray(self.white.T @ (axes @ (self._seen / (self.amplitude * values[:, None] + 1))), np.float64)
+
     def weights(self) -> Rows:
         """Return what a kernel of new points and these is multiplied by (points × genes)."""
-        values, axes = self._axes
-        kept = self.amplitude / (self.amplitude * values[:, None] + 1)
-        return np.asarray(self.white.T @ (axes @ (self._seen * kept)) / self.scale, np.float64)
+        return np.asarray(self.amplitude * self.solved / self.scale, np.float64)
 
     def left_out(self, groups: Sequence[NDArray[np.integer]]) -> list[Rows]:
         """Return what is said of every group of points by all others, exactly (points of the group × genes)."""

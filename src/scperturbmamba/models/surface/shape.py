@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Self
 
@@ -69,6 +69,16 @@ class Shape:
         """Return the numbers to start from, which are also what is expected of them."""
         return np.array([np.log(0.5), 0.0, -0.4, -1.5, -0.8, np.log(1.5), 0.0, -1.0, *[-1.0] * n_sources])
 
+    def without(self, source: int) -> Shape:
+        """Return the shape that does not hear a source."""
+        shares = [0.0 if place == 2 + source else share for place, share in enumerate(self.shares)]
+        return replace(self, shares=tuple(share / sum(shares) for share in shares))
+
+    def without_sources(self) -> Shape:
+        """Return the shape that hears none."""
+        total = sum(self.shares[:2])
+        return replace(self, shares=(*(share / total for share in self.shares[:2]), *[0.0] * (len(self.shares) - 2)))
+
     def gate(self, dose: Rows) -> Rows:
         """Return the Hill function (points × halves); 0 at dose 0, and never falling with the dose."""
         at = self.half * np.exp(self.spread * _quantiles())
@@ -81,7 +91,7 @@ class Shape:
         around = around * np.outer(one.gain, other.gain)
         if only_shared:
             return around * self.shares[0]
-        same = (one.names[:, None] == other.names) * self._kinds(one, other)
+        same = equal(one.names, other.names) * self._kinds(one, other)
         inside = self.shares[0] + self.shares[1] * same * self._bends(one, other)
         for share, left, right in zip(self.shares[2:], one.vectors, other.vectors):
             inside = inside + share * (left @ right.T) * self._kinds(one, other)
@@ -106,7 +116,9 @@ class Shape:
         return np.asarray(self.own_context * same + (1 - self.own_context) * common, np.float64)
 
     def _kinds(self, one: Points, other: Points) -> Rows:
-        different = one.kinds[:, None] != other.kinds
+        different = ~equal(one.kinds, other.kinds)
+        if not different.any():
+            return np.ones(different.shape)
         signs = (np.array([direction(kind) for kind in some.kinds]) for some in (one, other))
         turned = np.outer(*signs) < 0
         return np.where(different, np.where(turned, -self.kinds, self.kinds), 1.0)
@@ -119,6 +131,12 @@ class Shape:
     def from_state(cls, state: dict[str, Any]) -> Self:
         """Make it again."""
         return cls(**{**state, "shares": tuple(state["shares"])})
+
+
+def equal(one: NDArray[np.str_], other: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Return which words are the same (one × other); of many, numbers are compared faster."""
+    place = np.unique(np.concatenate([one, other]), return_inverse=True)[1]
+    return np.asarray(place[: len(one), None] == place[len(one) :], bool)
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -12,15 +13,16 @@ from numpy.typing import NDArray
 from scperturbmamba.data.bundle import Bundle
 from scperturbmamba.data.conditions import Part
 from scperturbmamba.data.doses import Doses
+from scperturbmamba.models.gate import Gate
 from scperturbmamba.models.gene_vectors import GeneVectors
 from scperturbmamba.models.kernels import Rows
 from scperturbmamba.models.part_effects import PartEffects, parts_of_state, parts_state
-from scperturbmamba.models.surface.noise import row_noise
+from scperturbmamba.models.surface.belief import Belief
+from scperturbmamba.models.surface.noise import RowNoise
 from scperturbmamba.models.surface.points import Points, Scene
-from scperturbmamba.models.surface.process import Process, likeliest, whitening
-from scperturbmamba.models.surface.shape import Shape, Vector
-
-_MOST, _AXES = 500, 20  # points and directions on which the shape is sought
+from scperturbmamba.models.surface.process import Process
+from scperturbmamba.models.surface.search import best_shape
+from scperturbmamba.models.surface.shape import Shape
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,16 @@ class Surface:
         What was measured, and where.
     shape
         Of the kernel.
+    belief
+        How far features are believed for names that were never measured.
     weights
         (measured × genes): what the kernel of new points and these is multiplied by.
-    left_out, dose_left_out, context_left_out
-        (measured × genes): what is said of each without its name anywhere, without itself alone, and without its whole
-        context; empty when stored.
+    control
+        (contexts × genes): how much higher the control is than its measured mean, as all effects together tell.
+    dose_left_out, context_left_out
+        (measured × genes): what is said of each without itself alone, and without its whole context; empty when stored.
     nearest
-        (3 × measured): likeness of the most alike of what was left, in each case.
+        (3 × measured): likeness of the most alike of another name, of any other, and of another context.
     noise
         (measured × genes): variance of a measurement around the surface; empty when stored.
     """
@@ -50,8 +55,9 @@ class Surface:
     parts: tuple[Part, ...]
     context: NDArray[np.int64]
     shape: Shape
+    belief: Belief
     weights: Rows
-    left_out: Rows
+    control: Rows
     dose_left_out: Rows
     context_left_out: Rows
     nearest: Rows
@@ -59,26 +65,47 @@ class Surface:
 
     @classmethod
     def fit(cls, data: Bundle, noise: Rows, vectors: Sequence[GeneVectors], rng: np.random.Generator) -> Self:
-        """Learn from the training rows of one part; ``noise`` as of ``shrinkage.cell_noise``."""
+        """Learn from the training rows of one part; ``noise`` as of ``shrinkage.cell_noise``.
+
+        A gene that is not known in a row is taken to do there what it does on average.
+        """
         rows = np.array([row for row in data.training() if len(data.conditions[row].parts) == 1], np.int64)
+        if not len(rows):
+            return cls._of_nothing(data, len(vectors))
         parts = tuple(data.conditions[row].parts[0] for row in rows)
-        context, y = data.context[rows], data.delta[rows].astype(np.float64)
+        context = data.context[rows]
+        y = np.where(data.known[rows], data.delta[rows], data.mean_effect(rows)).astype(np.float64)
         scene = Scene(data.contexts, data.doses).with_gains(parts, context, y)
-        points = scene.points(parts, context, vectors)
-        covariance = row_noise(data, noise, rows)
-        shape = best_shape(points, covariance, y, len(data.contexts), rng)
-        process = Process(shape.between(points, points), whitening(covariance), y)
-        by_name, alone, by_context = _left_out(process, points.names, np.arange(len(y)), points.context)
-        gain = np.array([scene.gain_of(number) for number in context])
-        by_context = by_context / gain[:, None]  # of a context that is left out its gain is not known either
+        points, around = scene.points(parts, context, vectors), RowNoise.of(data, noise, rows)
+        belief = Belief.fit(points, around, y, rng)
+        shape = best_shape(points, around, y, rng)
+        shape = shape if belief.gate.is_open else shape.without_sources()
+        process = Process.of(shape.between(points, points), around, y)
+        control = around.of_control @ process.solved
+        dose_left_out, context_left_out = _left_out(process, points, scene, control)
         nearest = _nearest(_correlation(process.kernel), points)
         weights = process.weights().astype(np.float32).astype(np.float64)
-        around = np.outer(np.diag(covariance), process.noise)
-        return cls(scene, parts, context, shape, weights, by_name, alone, by_context, nearest, around)
+        spread = np.outer(np.diag(around.between), process.noise)
+        return cls(
+            scene, parts, context, shape, belief, weights, control, dose_left_out, context_left_out, nearest, spread
+        )
+
+    @classmethod
+    def _of_nothing(cls, data: Bundle, n_sources: int) -> Self:
+        width = data.delta.shape[1]
+        empty, scene = np.zeros((0, width)), Scene(data.contexts, data.doses)
+        shape = Shape.of_numbers(Shape.first_numbers(n_sources + bool(data.doses.reference)))
+        control, belief = np.zeros((len(data.contexts), width)), Belief(empty, Gate.shut(0), empty)
+        nearest = np.zeros((3, 0))
+        return cls(scene, (), np.zeros(0, np.int64), shape, belief, empty, control, empty, empty, nearest, empty)
 
     def say(self, parts: Sequence[Part], context: int, vectors: Sequence[GeneVectors]) -> Rows:
-        """Return what is expected of parts in a context (parts × genes)."""
-        return self._times(parts, context, vectors, only_shared=False)
+        """Return what is expected of parts in a context (parts × genes); features tell of new names behind the gate."""
+        found = self._times(parts, context, vectors)
+        new = [row for row, part in enumerate(parts) if part.name not in self.names]
+        shared = self.shared([parts[row] for row in new], context, vectors)
+        found[new] = shared + self.belief.pass_on(found[new] - shared)
+        return found
 
     def shared(self, parts: Sequence[Part], context: int, vectors: Sequence[GeneVectors]) -> Rows:
         """Return what is expected of any part at their doses in a context (parts × genes)."""
@@ -90,7 +117,7 @@ class Surface:
         size = [np.sqrt(np.maximum(self.shape.variance(one), 1e-12)) for one in (here, there)]
         return np.asarray(self.shape.between(here, there) / np.outer(*size), np.float64)
 
-    @property
+    @cached_property
     def names(self) -> frozenset[str]:
         """Of everything that was measured, at any dose and in any context."""
         return frozenset(part.name for part in self.parts)
@@ -102,9 +129,18 @@ class Surface:
         return PartEffects(dict(zip(seen, self.say(seen, context, vectors).astype(np.float32))), own.mean)
 
     def words(self, sources: Sequence[str]) -> str:
-        """Return what the variance of effects was found to be made of."""
+        """Return whether features speak of new names, and what the variance of effects was found to be made of."""
+        if self.belief.gate.is_open:
+            named = zip(self.scene.named(sources), self.shape.shares[2:])
+            heard = ", ".join(sorted(name for name, share in named if share > 0))
+            told = f"knowledge is on ({heard}): {self.belief.words()}"
+        else:
+            told = f"acts as the mean: {self.belief.words()}"
+        return f"{told}; {self._made_of(sources)}"
+
+    def _made_of(self, sources: Sequence[str]) -> str:
         names = ["what all do", "what one does", *self.scene.named(sources)]
-        told = [f"{name} {share:.0%}" for name, share in zip(names, self.shape.shares)]
+        told = [f"{name} {share:.0%}" for name, share in zip(names, self.shape.shares) if share > 0]
         if self.scene.doses.reference:
             told.append(f"half effect at {self.shape.half:.2g} of the reference dose, {self.shape.bend:.0%} bent")
         if len(self.scene.contexts) > 1:
@@ -113,14 +149,17 @@ class Surface:
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return words that JSON can hold, and arrays, from which it can be made again."""
+        gate, arrays = self.belief.state()
         words: dict[str, Any] = {
             "contexts": list(self.scene.contexts),
             "reference": dict(self.scene.doses.reference),
             "gains": dict(self.scene.gains),
             "parts": parts_state(self.parts),
             "shape": self.shape.state(),
+            "gate": gate,
         }
-        return words, {"context": self.context, "weights": self.weights.astype(np.float32)}
+        arrays |= {"context": self.context, "weights": self.weights.astype(np.float32), "control": self.control}
+        return words, arrays
 
     @classmethod
     def from_state(cls, words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
@@ -131,51 +170,22 @@ class Surface:
             tuple(parts_of_state(words["parts"])),
             arrays["context"],
             Shape.from_state(words["shape"]),
+            Belief.from_state(words["gate"], arrays["axes"]),
             arrays["weights"].astype(np.float64),
-            *[nothing] * 5,
+            arrays["control"],
+            *[nothing] * 4,
         )
 
     def _points(self, parts: Sequence[Part], context: int, vectors: Sequence[GeneVectors]) -> Points:
         return self.scene.points(parts, np.full(len(parts), context), vectors)
 
-    def _times(self, parts: Sequence[Part], context: int, vectors: Sequence[GeneVectors], *, only_shared: bool) -> Rows:
+    def _times(
+        self, parts: Sequence[Part], context: int, vectors: Sequence[GeneVectors], *, only_shared: bool = False
+    ) -> Rows:
         if not parts:
             return np.zeros((0, self.weights.shape[1]))
         here, there = self._points(parts, context, vectors), self.scene.points(self.parts, self.context, vectors)
         return np.asarray(self.shape.between(here, there, only_shared=only_shared) @ self.weights, np.float64)
-
-
-def is_surface(data: Bundle) -> bool:
-    """Tell whether effects were measured at several doses, in several contexts, or by several kinds of perturbation."""
-    parts = {part for row in data.training() for part in data.conditions[row].parts}
-    dosed = any(part.dose is not None for part in parts)
-    return dosed or len(data.contexts) > 1 or len({part.kind for part in parts}) > 1
-
-
-def best_shape(points: Points, noise: Rows, y: Rows, n_contexts: int, rng: np.random.Generator) -> Shape:
-    """Return the shape that makes the measurements likeliest; of very many, some names are looked at."""
-    names = rng.permutation(np.unique(points.names))
-    order = np.concatenate([np.flatnonzero(points.names == name) for name in names]) if len(names) else np.zeros(0, int)
-    some = np.sort(order[:_MOST])
-    axes = np.linalg.svd(y[some], full_matrices=False)[2][:_AXES]
-    part, white, seen = points.take(some), whitening(noise[np.ix_(some, some)]), y[some] @ axes.T
-    first = Shape.first_numbers(len(points.vectors))
-    if len(some) < 3:
-        return Shape.of_numbers(first)
-
-    def process_of(numbers: Vector) -> Process:
-        return Process(Shape.of_numbers(numbers).between(part, part), white, seen)
-
-    return Shape.of_numbers(likeliest(process_of, first, _free(points, n_contexts)))
-
-
-def _free(points: Points, n_contexts: int) -> NDArray[np.bool_]:
-    """Tell which numbers of a shape the measurements can say something about."""
-    dosed = len(np.unique(points.dose)) > 1
-    several = n_contexts > 1
-    free = [dosed, dosed, dosed, dosed, several, several and bool(np.isfinite(points.place).any())]
-    free += [len(np.unique(points.kinds)) > 1, True, *(bool(one.any()) for one in points.vectors)]
-    return np.array(free)
 
 
 def _correlation(kernel: Rows) -> Rows:
@@ -183,18 +193,24 @@ def _correlation(kernel: Rows) -> Rows:
     return np.asarray(kernel / np.outer(size, size), np.float64)
 
 
-def _left_out(process: Process, *groupings: NDArray[Any]) -> list[Rows]:
-    """Return, for every grouping, what is said of each point without its group (points × genes)."""
-    blocks = [[np.flatnonzero(groups == one) for one in np.unique(groups)] for groups in groupings]
-    said = iter(process.left_out([block for some in blocks for block in some]))
-    found = [np.zeros_like(process.y) for _ in groupings]
-    for result, some in zip(found, blocks):
-        for block in some:
-            result[block] = next(said)
-    return found
+def _left_out(process: Process, points: Points, scene: Scene, control: Rows) -> tuple[Rows, Rows]:
+    """Return what is said of each point without itself, and without its whole context (points × genes).
+
+    The others know the noise of control cells that they share with it, which is no effect. Of a context that is left
+    out the gain is not known either. What cannot be told apart stays 0: all that was measured once, or in one context.
+    """
+    alone, by_context = np.zeros_like(process.y), np.zeros_like(process.y)
+    if len(np.unique(points.names)) < len(points):
+        said = process.left_out([np.array([row]) for row in range(len(points))])
+        alone = np.concatenate(said) - control[points.context]
+    contexts = [np.flatnonzero(points.context == one) for one in np.unique(points.context)]
+    if len(contexts) > 1:
+        for rows, one in zip(contexts, process.left_out(contexts)):
+            by_context[rows] = one / scene.gain_of(int(points.context[rows[0]]))
+    return alone, by_context
 
 
 def _nearest(alike: Rows, points: Points) -> Rows:
     """Return the highest likeness of every point to one of another name, to any other, to one of another context."""
     groups = (points.names, np.arange(len(points)), points.context)
-    return np.stack([np.where(one[:, None] == one, -1.0, alike).max(1) for one in groups])
+    return np.stack([np.where(one[:, None] == one, -1.0, alike).max(1, initial=-1.0) for one in groups])
