@@ -60,9 +60,9 @@ class CoreAndResidual:
     ) -> Self:
         """Learn from the training rows; the validation rows decide which weights of a network are kept."""
         core = Knowledge(random_state).fit(data)
-        data = data.against(core.control)
         if residual is not None:
             residual.fit(data, core, frame, callbacks=callbacks)
+        data = data.against(core.control)
         found = cls(frame, core, residual)
         found.uncertainty = [
             Uncertainty.fit(

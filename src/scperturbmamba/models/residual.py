@@ -72,14 +72,15 @@ class Residual:
         if len(train) < FEWEST:
             return self
         singles = data.take(rows)
-        told = told_of(singles, core, self.scale)
+        heard = singles.against(core.control)
+        told = told_of(heard, core, self.scale)
         names = [f"network {number + 1}" for number in range(self.training.seeds)]
         self.interrupted = not self._judge(singles, callbacks)
         for number, name in enumerate(names):
             if self.interrupted:
                 break
             network = self._network(name, self.random_state + number, len(train))
-            self.networks.append(network.fit(singles, frame=self.frame, callbacks=callbacks(name), told=told))
+            self.networks.append(network.fit(heard, frame=self.frame, callbacks=callbacks(name), told=told))
             self.interrupted = network.history.stopped == _INTERRUPTED
         return self
 
@@ -173,13 +174,15 @@ class Residual:
             out = train[fold == number]
             some = singles.take(np.setdiff1d(np.arange(len(singles.conditions)), out))
             core = Knowledge(self.random_state).fit(some)
+            some = some.against(core.control)
             name = f"fold {number + 1}"
             network = self._network(name, self.random_state, len(train) - len(out))
             network.fit(some, frame=self.frame, callbacks=callbacks(name), told=told_of(some, core, self.scale))
             for context in np.unique(singles.context[out]):
                 own = np.flatnonzero((fold == number) & (singles.context[train] == context))
                 conditions = [singles.conditions[row] for row in train[own]]
-                left[own] = singles.delta[train[own]] - core.predict(conditions, context=int(context))
+                moved = (core.control - singles.control)[int(context)]
+                left[own] = singles.delta[train[own]] - moved - core.predict(conditions, context=int(context))
                 said[own] = self._effects(network, [one.parts[0] for one in conditions], core, int(context))
             if network.history.stopped == _INTERRUPTED:
                 return False

@@ -17,7 +17,7 @@ _MOST_IMPORTANT = 0.95  # quantile of importance beyond which it does not grow
 def told_of(data: Bundle, core: Knowledge, scale: float) -> Told:
     """Return what the core says of every row without it, and of the validation rows, which it has not seen.
 
-    Every row is of one part; ``scale`` is a typical effect.
+    What it is off by in all training rows alike is added. Every row is of one part; ``scale`` is a typical effect.
     """
     base, pairs = np.zeros_like(data.delta), None
     for context in range(len(data.contexts)):
@@ -28,12 +28,21 @@ def told_of(data: Bundle, core: Knowledge, scale: float) -> Told:
         heard = np.array([part in place and not data.is_val[row] for row, part in zip(rows, parts)], bool)
         said = core.predict([Condition((part,)) for part in parts], context=context)
         said[heard] = left_out[[place[part] for part, one in zip(parts, heard) if one]]
-        base[rows] = said
+        base[rows] = said + _common(data, rows[heard], said[heard])
         told = pair_features(core, parts, said - core.mean(context), data.genes, context, scale)
         pairs = np.zeros((len(base), *told.shape[1:]), np.float32) if pairs is None else pairs
         pairs[rows] = told
     centre = np.mean([core.mean(context) for context in range(len(data.contexts))], axis=0)
     return Told(base, np.asarray(pairs), centre, importance(data))
+
+
+def _common(data: Bundle, rows: NDArray[np.int64], said: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (genes,) how far training rows are off on average: a constant is the core's to say, not the networks'."""
+    if not len(rows):
+        return np.zeros(len(data.genes), np.float32)
+    known = data.known[rows]
+    off = np.where(known, data.delta[rows] - said, 0).sum(0) / np.maximum(known.sum(0), 1)
+    return np.asarray(off, np.float32)
 
 
 def single_rows(data: Bundle) -> NDArray[np.int64]:

@@ -84,7 +84,7 @@ class SurfaceHere:
         return part.name in self.surface.names
 
     def neighbours(self, new: Sequence[Part], vectors: Sequence[GeneVectors]) -> tuple[tuple[Part, ...], Rows]:
-        """Return what was measured, and the correlation expected with new parts; -1 of a part with itself."""
+        """Return what was measured, and how alike new parts are to it; -1 of a part with itself."""
         alike = self.surface.likeness(new, self.context, vectors)
         place = dict(zip(self.parts, self.rows))
         for row, part in enumerate(new):

@@ -83,7 +83,7 @@ class Surface:
         process = Process.of(shape.between(points, points), around, y)
         control = around.of_control @ process.solved
         dose_left_out, context_left_out = _left_out(process, points, scene, control)
-        nearest = _nearest(_correlation(process.kernel), points)
+        nearest = _nearest(_likeness(shape, points, points), points)
         weights = process.weights().astype(np.float32).astype(np.float64)
         spread = np.outer(np.diag(around.between), process.noise)
         return cls(
@@ -112,10 +112,9 @@ class Surface:
         return self._times(parts, context, vectors, only_shared=True)
 
     def likeness(self, new: Sequence[Part], context: int, vectors: Sequence[GeneVectors]) -> Rows:
-        """Return the correlation expected between new parts in a context and every measured point."""
+        """Return how alike new parts in a context and every measured point are beside what all do, from -1 to 1."""
         here, there = self._points(new, context, vectors), self.scene.points(self.parts, self.context, vectors)
-        size = [np.sqrt(np.maximum(self.shape.variance(one), 1e-12)) for one in (here, there)]
-        return np.asarray(self.shape.between(here, there) / np.outer(*size), np.float64)
+        return _likeness(self.shape, here, there)
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -188,9 +187,10 @@ class Surface:
         return np.asarray(self.shape.between(here, there, only_shared=only_shared) @ self.weights, np.float64)
 
 
-def _correlation(kernel: Rows) -> Rows:
-    size = np.sqrt(np.maximum(np.diag(kernel), 1e-12))
-    return np.asarray(kernel / np.outer(size, size), np.float64)
+def _likeness(shape: Shape, here: Points, there: Points) -> Rows:
+    size = [np.sqrt(np.maximum(shape.variance(one), 1e-12)) for one in (here, there)]
+    beside = shape.between(here, there) - shape.between(here, there, only_shared=True)
+    return np.asarray(beside / np.outer(*size), np.float64)
 
 
 def _left_out(process: Process, points: Points, scene: Scene, control: Rows) -> tuple[Rows, Rows]:
