@@ -16,7 +16,6 @@ from scperturbmamba.models.frame import Frame
 from scperturbmamba.models.neural import BiMamba
 from scperturbmamba.models.sparse import SparseKnowledge
 from scperturbmamba.models.terms import Effects, State, Support, Terms
-from scperturbmamba.models.uncertainty import LEVELS
 
 
 @dataclass
@@ -51,11 +50,11 @@ class SparseAlone:
         return self.frame.control
 
     def terms(self, conditions: Sequence[Condition], context: int) -> Terms:
-        """Return what is said of no perturbation at all as the mean, and the rest as core; no interval is known."""
+        """Return what is said of no perturbation at all as the mean, and the rest as core."""
         total = self.core.predict(conditions, context=context)
         mean = np.repeat(self.core.predict([Condition()], context=context), len(total), axis=0)
-        unknown = np.full_like(total, np.nan)
-        return Terms(mean, total - mean, np.zeros_like(total), unknown, np.full((len(total), len(LEVELS)), np.nan))
+        sd, multiples = self.core.errors(conditions, context=context)
+        return Terms(mean, total - mean, np.zeros_like(total), sd, multiples.astype(np.float64))
 
     def rates(self, conditions: Sequence[Condition], context: int) -> tuple[Effects, Effects]:
         """Refuse: a table of effects has no counts."""

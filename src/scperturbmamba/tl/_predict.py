@@ -76,8 +76,8 @@ def predict(
             without a core says all as residual.
         ``layers["sd"]``, ``["lower"]``, ``["upper"]``
             Standard deviation of the difference between a new measurement and ``delta``, and the interval of ``delta``
-            at ``level``; NaN where nothing is known of it. For genes never perturbed they are calibrated on training
-            genes left out (conformal prediction over perturbations).
+            at ``level``; NaN where nothing is known of it, as of 0/1 calls. For genes never perturbed they are calibrated
+            on training genes left out (conformal prediction over perturbations).
         ``obs``
             ``perturbation``, ``context``, ``seen`` (the condition was in training), ``n_train_cells``, ``support``
             (``"seen"``, ``"parts seen"``, ``"features"``, ``"none"``: the mean effect), ``measured`` (every part is a

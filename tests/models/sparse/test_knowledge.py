@@ -10,6 +10,7 @@ from scperturbmamba.data.conditions import Condition
 from scperturbmamba.data.feature_tables import FeatureTable
 from scperturbmamba.metrics import mean_auc_per_gene
 from scperturbmamba.models.sparse import SparseKnowledge, is_sparse
+from scperturbmamba.models.uncertainty import LEVELS
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
@@ -61,6 +62,37 @@ def test_effects_are_foreseen_on_their_own_scale(effects):
     assert "of the squared effect" in model.report()[0]
 
 
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.9])
+def test_intervals_of_effects_hold_as_many_as_they_promise(make_world, level):
+    """And a few more: the errors they come from are those of models that saw four perturbations of five."""
+    inside = []
+    for seed in range(5):
+        data, asked, truth = make_world(calls=False, seed=seed)
+        model = SparseKnowledge().fit(data)
+        sd, multiples = model.errors(asked)
+        half = multiples[:, LEVELS.index(level)][:, None] * sd
+        inside.append(np.mean(np.abs(truth - model.predict(asked)) <= half))
+    assert level - 0.03 <= np.mean(inside) <= level + 0.05
+
+
+def test_a_perturbation_without_features_has_wider_intervals(effects):
+    data, asked, _, model = effects
+    told, unknown, both = model.errors(
+        [asked[0], Condition.of("NOWHERE"), Condition((*asked[0].parts, *asked[1].parts))]
+    )[0]
+    assert unknown.mean() > 1.2 * told.mean()
+    np.testing.assert_allclose(both, np.sqrt(2) * told, rtol=1e-5)
+    mean = data.mean_effect(data.training())
+    np.testing.assert_allclose(unknown.mean(), np.sqrt(np.square(data.delta - mean)[data.known].mean()), rtol=0.1)
+
+
+def test_nothing_is_said_of_the_errors_of_calls_and_of_what_was_measured(calls, effects):
+    assert np.isnan(calls[3].errors(calls[1])[0]).all()
+    data, _, _, model = effects
+    sd, _ = model.errors(list(data.conditions))
+    assert np.array_equal(np.isnan(sd), data.known)
+
+
 def test_scores_of_calls_are_log_odds(calls):
     """Among pairs with like scores, as many are true as the scores say."""
     _, asked, truth, model = calls
@@ -99,6 +131,8 @@ def test_what_is_stored_predicts_the_same(world, request):
     back = SparseKnowledge.from_state(json.loads(json.dumps(words)), arrays)
     conditions = [*asked, *data.conditions[:3], Condition.of("NOBODY")]
     np.testing.assert_array_equal(back.predict(conditions), model.predict(conditions))
+    for one, other in zip(back.errors(conditions), model.errors(conditions)):
+        np.testing.assert_array_equal(one, other)
     assert back.report() == model.report() and back.genes == data.genes and back.kinds == model.kinds
 
 

@@ -18,6 +18,8 @@ from scperturbmamba.models.sparse.gate import Gain
 from scperturbmamba.models.sparse.labels import Base, Labels, log_odds
 from scperturbmamba.models.sparse.likeness import Likeness
 from scperturbmamba.models.sparse.pairs import Moments, dense, pair_numbers
+from scperturbmamba.models.sparse.spread import Spread
+from scperturbmamba.models.uncertainty import LEVELS
 
 _FEWEST = 10  # perturbations with features below which nothing is learned
 _NETS = 3
@@ -73,12 +75,16 @@ class Core:
         None where there are few perturbations with features, or the stack is not surely better than the base rates.
     gains
         What the stack gains over the base rates, and stack and networks over the stack, as far as they were compared.
+    spreads
+        How far effects may be off that features tell, and those that are the base rates; none of calls, and the last
+        alone where nothing was learned.
     """
 
     labels: Labels
     base: Base
     learned: Learned | None = None
     gains: tuple[Gain, ...] = ()
+    spreads: tuple[Spread, ...] = ()
 
     @classmethod
     def fit(cls, labels: Labels, likeness: Likeness, genes: Sequence[str], random_state: int) -> Self:
@@ -87,19 +93,23 @@ class Core:
         has_entries = np.bincount(labels.row, minlength=len(labels.parts)) > 0
         has_features = likeness.knows([part.name for part in labels.parts])
         described = labels.take(np.flatnonzero(has_entries & has_features))
+        around = () if base.are_calls else (Spread.around(labels, base),)
         if len(described.parts) < _FEWEST:
-            return cls(labels, base)
+            return cls(labels, base, spreads=around)
         rng = np.random.default_rng(random_state)
         vectors = gene_vectors(likeness, genes)
         pairs = OutOfFold.of(described, likeness, genes, vectors, rng)
         stack, nets = pairs.cross_validated(random_state)
         gains = (pairs.gain(stack, np.zeros_like(stack)), pairs.gain((stack + nets) / np.float32(2), stack))
         if not gains[0].is_sure:
-            return cls(labels, base, None, gains[:1])
+            return cls(labels, base, None, gains[:1], around)
         everything = slice(None)
         kept = pairs.networks(everything, random_state, _NETS) if gains[1].is_sure else []
         evidence = Evidence.fit(described, likeness, vectors, rng)
-        return cls(labels, base, Learned(evidence, pairs.moments, pairs.stack(everything), tuple(kept)), gains)
+        said = (stack + nets) / np.float32(2) if kept else stack
+        told = () if base.are_calls else (Spread.of(pairs.labels, pairs.errors(said)),)
+        learned = Learned(evidence, pairs.moments, pairs.stack(everything), tuple(kept))
+        return cls(labels, base, learned, gains, told + around)
 
     def scores(self, parts: Sequence[Part], likeness: Likeness, genes: Sequence[str]) -> dict[str, Rows]:
         """Return scores of parts (parts × genes), ``"stack"``, and ``"chosen"``, the one to be used.
@@ -118,6 +128,23 @@ class Core:
         for one in found.values():
             self._put_measured(one, parts)
         return found
+
+    def errors(self, parts: Sequence[Part], likeness: Likeness) -> tuple[Rows, Rows]:
+        """Return standard deviations of parts (parts × genes), and how many of them hold each level (parts × levels).
+
+        They are NaN of calls, and of what was measured, whose noise is not known.
+        """
+        sd = np.full((len(parts), self.labels.n_genes), np.nan, np.float32)
+        multiples = np.full((len(parts), len(LEVELS)), np.nan, np.float32)
+        if self.spreads:
+            known = likeness.knows([part.name for part in parts])
+            for row, is_known in enumerate(known):
+                one = self.spreads[0 if is_known else -1]
+                sd[row], multiples[row] = one.sd, one.multiples
+            place = {part: row for row, part in enumerate(parts)}
+            rows = np.array([place.get(part, -1) for part in self.labels.parts])[self.labels.row]
+            sd[rows[rows >= 0], self.labels.column[rows >= 0]] = np.nan
+        return sd, multiples
 
     def words(self) -> str:
         """Return in words what is used, and what it is expected to gain."""

@@ -47,6 +47,8 @@ class OutOfFold:
         (entries,): log-odds of the base rate for calls, 0 for effects.
     target
         (entries,): calls as they are; effects minus the mean of the gene, in its spreads.
+    spread
+        (entries,): what a spread is on the scale of the table.
     """
 
     labels: Labels
@@ -56,6 +58,7 @@ class OutOfFold:
     moments: Moments
     start: Rows
     target: Rows
+    spread: Rows
 
     @classmethod
     def of(
@@ -65,7 +68,7 @@ class OutOfFold:
         number = rng.permutation(len(labels.parts)) % _FOLDS
         everything, labels = labels, labels.sample(_MOST, rng)
         rows: list[Rows] = []
-        start, target = np.zeros((2, len(labels.row)), np.float32)
+        start, target, spread = np.zeros((3, len(labels.row)), np.float32)
         entries = [np.flatnonzero(number[labels.row] == fold) for fold in range(_FOLDS)]
         for fold, mine in enumerate(_told(entries, "level one, out of fold")):
             rest = everything.take(np.flatnonzero(number != fold))
@@ -76,13 +79,15 @@ class OutOfFold:
             column, base = labels.column[mine], evidence.base
             start[mine] = base.score()[column] if labels.are_calls else 0
             target[mine] = labels.value[mine] - (0 if labels.are_calls else base.mean[column])
-            target[mine] /= base.scale()[column]
+            spread[mine] = base.scale()[column]
         raw = np.empty((len(labels.row), rows[0].shape[1]), np.float32)
         for mine, one in zip(entries, rows):
             raw[mine] = one
         moments = Moments.of(raw)
         n_scores = evidence.n_scores(likeness)
-        return cls(labels, number[labels.row], moments.standardise(raw), n_scores, moments, start, target)
+        return cls(
+            labels, number[labels.row], moments.standardise(raw), n_scores, moments, start, target / spread, spread
+        )
 
     def cross_validated(self, seed: int) -> tuple[Rows, Rows]:
         """Return what stack and networks, fitted without the fold of an entry, add to its start (entries,)."""
@@ -106,6 +111,10 @@ class OutOfFold:
         x, start, target, weight = (torch.from_numpy(one[entries]) for one in found)
         calls = self.labels.are_calls
         return fit_pair_nets(x, start, target, weight, are_calls=calls, n_nets=n_nets, seed=seed)
+
+    def errors(self, said: Rows) -> Rows:
+        """Return effects less what was said of them out of fold (entries,), on the scale of the table."""
+        return (self.target - said) * self.spread
 
     def gain(self, new: Rows, old: Rows) -> Gain:
         """Compare two scores of the entries, less their start."""

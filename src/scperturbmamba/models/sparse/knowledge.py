@@ -20,6 +20,8 @@ from scperturbmamba.models.sparse.likeness import Likeness
 from scperturbmamba.models.sparse.storage import cores_from, cores_to, likeness_from, likeness_to
 from scperturbmamba.models.sparse.vectors import blocks_of
 
+Errors = NDArray[np.float32]
+
 
 @dataclass
 class SparseKnowledge:
@@ -78,6 +80,23 @@ class SparseKnowledge:
             sums = [sum((alone[place[part]] - start for part in one.parts), start) for one in conditions]
             found[kind] = np.array(sums, np.float32).reshape(len(conditions), len(self.genes))
         return found
+
+    def errors(self, conditions: Sequence[Condition], *, context: int = 0) -> tuple[Errors, Errors]:
+        """Return standard deviations (conditions × genes), and how many of them hold each level (conditions × levels).
+
+        Variances of several perturbations add up; nothing is known of calls, and of entries that were measured.
+        """
+        core = self.cores[context]
+        parts = sorted({part for one in conditions for part in one.parts})
+        place = {part: row for row, part in enumerate(parts)}
+        alone, held = core.errors(parts, self.likeness)
+        sd = np.zeros((len(conditions), len(self.genes)), np.float32)
+        multiples = np.full((len(conditions), held.shape[1]), np.nan, np.float32)
+        for row, condition in enumerate(conditions):
+            if condition.parts:
+                some = [place[part] for part in condition.parts]
+                sd[row], multiples[row] = np.sqrt(np.square(alone[some]).sum(0)), held[some].mean(0)
+        return sd, multiples
 
     def report(self) -> list[str]:
         """Return in words, per context, what is used and what it is expected to gain."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,14 @@ from scperturbmamba.models.sparse.gate import Gain
 from scperturbmamba.models.sparse.labels import Base, Labels
 from scperturbmamba.models.sparse.likeness import Likeness
 from scperturbmamba.models.sparse.pairs import Moments
+from scperturbmamba.models.sparse.spread import Spread
 from scperturbmamba.models.sparse.vectors import Block
 
 Arrays = Mapping[str, NDArray[Any]]
 
 _BLOCK_ARRAYS = ("centre", "scale", "axes", "middle")
 _LABEL_ARRAYS = ("row", "column", "value", "weight")
+_SPREAD = ("sd", "multiples")
 _FACTOR_ARRAYS = ("centre", "weights", "genes")
 
 
@@ -81,6 +84,8 @@ def cores_to(cores: Sequence[Core]) -> tuple[list[dict[str, Any]], dict[str, NDA
         words.append({"parts": parts, "n_genes": core.labels.n_genes, "gains": gains, "n_nets": n_nets, **described})
         found = {f"labels.{name}": getattr(core.labels, name) for name in _LABEL_ARRAYS}
         found |= {} if core.learned is None else _learned_to(core.learned)
+        if core.spreads:
+            found |= {f"spread.{name}": np.stack([getattr(one, name) for one in core.spreads]) for name in _SPREAD}
         arrays |= {f"core{number}.{name}": value for name, value in found.items()}
     return words, arrays
 
@@ -95,7 +100,9 @@ def cores_from(words: Sequence[Mapping[str, Any]], arrays: Arrays) -> list[Core]
         entries = {name: np.asarray(own[f"labels.{name}"]) for name in _LABEL_ARRAYS}
         labels = Labels(parts, **entries, n_genes=one["n_genes"])
         learned = _learned_from(one, labels, own) if "known" in one else None
-        cores.append(Core(labels, Base.of(labels), learned, tuple(Gain(**gain) for gain in one["gains"])))
+        spreads = tuple(starmap(Spread, zip(*(own.get(f"spread.{name}", ()) for name in _SPREAD))))
+        gains = tuple(Gain(**gain) for gain in one["gains"])
+        cores.append(Core(labels, Base.of(labels), learned, gains, spreads))
     return cores
 
 
