@@ -96,6 +96,30 @@ def test_intervals_are_calibrated_on_many_held_out_genes():
         assert np.mean(off <= multiple * layer(predicted, "sd")) == pytest.approx(level, abs=0.03)
 
 
+def test_errors_are_of_the_expression_that_was_predicted(adata):
+    """From the control of the prediction, not from the mean of the training control cells, which has more noise."""
+    predicted = spm.tl.predict(adata, labels(adata, "test"))
+    spm.tl.evaluate(predicted, adata)
+    test = adata[(adata.obs["split"] == "test").to_numpy()]
+    means = test.to_df().groupby(test.obs["perturbation"].astype(str)).mean().loc[predicted.obs["perturbation"]]
+    level = layer(predicted, "control") + layer(predicted, "delta")
+    np.testing.assert_allclose(predicted.obs["mse"], np.square(level - means.to_numpy()).mean(1), rtol=1e-4)
+    cells = adata[((adata.obs["split"] == "train") & adata.obs["is_control"]).to_numpy()]
+    assert not np.allclose(layer(predicted, "control")[0], np.asarray(cells.X.mean(0)).ravel(), atol=1e-4)
+
+
+def test_a_benchmark_says_of_the_core_what_evaluation_says_and_keeps_it(adata, tmp_path):
+    adata = adata.copy()
+    spm.tl.train_predictor(adata, preset="fast")
+    predicted = spm.tl.predict(adata, labels(adata, "test"))
+    spm.tl.evaluate(predicted, adata)
+    wanted = predicted.uns["evaluation"]["summary"].loc["predicted"]
+    for _ in range(2):  # fitted, then read from the folder
+        spm.tl.benchmark(adata, ["knowledge"], folder=tmp_path)
+        found = adata.uns["benchmark"]["summary"].loc["knowledge"]
+        np.testing.assert_allclose(found, wanted[found.index], rtol=1e-4, atol=1e-6)
+
+
 def test_evaluation_tells_the_coverage(adata):
     predicted = spm.tl.predict(adata, labels(adata, "test"))
     spm.tl.evaluate(predicted, adata)
