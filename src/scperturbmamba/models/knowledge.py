@@ -113,7 +113,12 @@ class Knowledge:
         return SurfaceHere(self.surface, len(self.effects), (), np.zeros(0, np.int64), self.mean(0))
 
     def around(self, context: int) -> dict[Part, Rows]:
-        """Return the variance (genes,) of measurements around the surface, by the parts seen alone."""
+        """Return the variance (genes,) of measurements around the surface, by the parts seen alone.
+
+        Where nothing was measured twice it cannot be told from what one perturbation does alone, and none is returned.
+        """
+        if len(self.surface.names) == len(self.surface.parts):
+            return {}
         measured = zip(self.surface.parts, self.surface.context, self.surface.noise)
         return {part: noise for part, at, noise in measured if at == context}
 

@@ -76,7 +76,7 @@ def predict(
             without a core says all as residual.
         ``layers["sd"]``, ``["lower"]``, ``["upper"]``
             Standard deviation of the difference between a new measurement and ``delta``, and the interval of ``delta``
-            at ``level``; NaN where nothing is known of it, as of 0/1 calls. For genes never perturbed they are calibrated
+            at ``level``; NaN where nothing is known of it, as of calls. For genes never perturbed they are calibrated
             on training genes left out (conformal prediction over perturbations).
         ``obs``
             ``perturbation``, ``context``, ``seen`` (the condition was in training), ``n_train_cells``, ``support``

@@ -14,6 +14,7 @@ from scperturbmamba.models.surface.noise import RowNoise
 from scperturbmamba.models.surface.points import Points
 from scperturbmamba.models.surface.process import Process
 from scperturbmamba.models.surface.search import best_shape
+from scperturbmamba.models.surface.shape import Shape
 
 _FEWEST = 8  # names below which nothing is believed
 _RANK = 50  # directions that are judged, each for itself
@@ -39,14 +40,17 @@ class Belief:
     foreseen: Rows
 
     @classmethod
-    def fit(cls, points: Points, noise: RowNoise, y: Rows, rng: np.random.Generator) -> Self:
-        """Learn everything anew without some of the names, in folds, and compare what is said of those with ``y``."""
+    def fit(cls, points: Points, noise: RowNoise, y: Rows, shape: Shape, rng: np.random.Generator) -> Self:
+        """Learn anew without some of the names, in folds, and compare what is said of those with ``y``.
+
+        How doses and contexts count is taken from the ``shape`` of all: it tells nothing of one name.
+        """
         names, place = np.unique(points.names, return_inverse=True)
         folds = [fold for fold in folds_of(len(names), rng) if len(fold)]
         shared, more, left = np.zeros_like(y), np.zeros_like(y), np.zeros_like(y)
         for fold in folds:
             rows = np.flatnonzero(np.isin(place, fold))
-            shared[rows], more[rows], left[rows] = _foresee(points, noise, y, rows, rng)
+            shared[rows], more[rows], left[rows] = _foresee(points, noise, y, rows, shape, rng)
         axes = np.linalg.svd(left, full_matrices=False)[2][:_RANK]
         gate = Gate.shut(len(axes))
         if len(names) >= _FEWEST and more.any():
@@ -73,14 +77,14 @@ class Belief:
 
 
 def _foresee(
-    points: Points, noise: RowNoise, y: Rows, rows: NDArray[np.int64], rng: np.random.Generator
+    points: Points, noise: RowNoise, y: Rows, rows: NDArray[np.int64], like: Shape, rng: np.random.Generator
 ) -> tuple[Rows, Rows, Rows]:
     """Return what others say that all do, what they say beside it, and what was measured beside it (rows × genes)."""
     rest = np.setdiff1d(np.arange(len(y)), rows)
     if not len(rest):
         return np.zeros_like(y[rows]), np.zeros_like(y[rows]), y[rows]
     inside, new, known = points.take(rest), points.take(rows), noise.take(rest)
-    shape = best_shape(inside, known, y[rest], rng)
+    shape = best_shape(inside, known, y[rest], rng, like=like)
     process = Process.of(shape.between(inside, inside), known, y[rest])
     weights = process.weights()
     shared = shape.between(new, inside, only_shared=True) @ weights

@@ -1,53 +1,48 @@
-"""Find the shape of a surface: the likeliest, without the sources that tell nothing of names left out."""
+"""Find the shape of a surface: the likeliest."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scperturbmamba.models.gate import mean_and_error
 from scperturbmamba.models.kernels import Rows
 from scperturbmamba.models.surface.noise import RowNoise
 from scperturbmamba.models.surface.points import Points
 from scperturbmamba.models.surface.process import Process, likeliest, whitening
 from scperturbmamba.models.surface.shape import Shape, Vector
 
-_MOST, _AXES = 400, 20  # points and directions on which the shape is sought
+_MOST, _FEW, _AXES = 400, 250, 20  # points, of a shape and of shares alone, and directions on which they are sought
 
 
-def best_shape(points: Points, noise: RowNoise, y: Rows, rng: np.random.Generator) -> Shape:
+def best_shape(
+    points: Points, noise: RowNoise, y: Rows, rng: np.random.Generator, *, like: Shape | None = None
+) -> Shape:
     """Return the shape that makes the measurements likeliest; of very many, some names are looked at.
 
-    A source is dropped, the quietest first, where it does not foretell names left out by more than one standard error.
+    Where a shape is given to be ``like``, its doses, contexts and kinds are kept, and the shares alone are sought.
     """
     first = Shape.first_numbers(len(points.vectors))
     if len(points) < 3:
         return Shape.of_numbers(first)
     names = rng.permutation(np.unique(points.names))
-    some = np.sort(np.concatenate([np.flatnonzero(points.names == name) for name in names])[:_MOST])
+    some = np.sort(
+        np.concatenate([np.flatnonzero(points.names == name) for name in names])[: _MOST if like is None else _FEW]
+    )
     axes = np.linalg.svd(y[some], full_matrices=False)[2][:_AXES]
     part, heard, seen = points.take(some), noise.take(some).along(axes), y[some] @ axes.T
     white = whitening(heard.between)
 
+    def shape_of(numbers: Vector) -> Shape:
+        found = Shape.of_numbers(numbers)
+        return found if like is None else replace(like, shares=found.shares)
+
     def process_of(shape: Shape) -> Process:
         return Process(shape.between(part, part), white, seen, heard.level)
 
-    shape = Shape.of_numbers(likeliest(lambda numbers: process_of(Shape.of_numbers(numbers)), first, _free(points)))
-    groups, trust = part.groups(), heard.trust
-    errors = _errors(process_of(shape), groups, trust)
-    for source in np.argsort(shape.shares[2:]):
-        tried = shape.without(int(source))
-        without = _errors(process_of(tried), groups, trust)
-        gain, error = mean_and_error(without - errors, np.ones(len(groups)))
-        if gain <= error:
-            shape, errors = tried, without
-    return shape
-
-
-def _errors(process: Process, groups: list[NDArray[np.int64]], trust: Vector) -> Vector:
-    """Return the squared error of what is said of every group of points by the others (groups,)."""
-    said = process.left_out(groups)
-    return np.array([trust[rows] @ np.square(process.y[rows] - one).sum(1) for rows, one in zip(groups, said)])
+    free = _free(points) & ((like is None) | (np.arange(len(first)) >= Shape.n_settings))
+    return shape_of(likeliest(lambda numbers: process_of(shape_of(numbers)), first, free))
 
 
 def _free(points: Points) -> NDArray[np.bool_]:

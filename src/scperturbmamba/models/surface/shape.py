@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,7 @@ class Shape:
     reach: float = 1.5
     kinds: float = 0.5
     shares: tuple[float, ...] = (0.25, 0.75)
+    n_settings: ClassVar[int] = 7
 
     @classmethod
     def of_numbers(cls, numbers: Vector) -> Self:
@@ -68,11 +69,6 @@ class Shape:
     def first_numbers(n_sources: int) -> Vector:
         """Return the numbers to start from, which are also what is expected of them."""
         return np.array([np.log(0.5), 0.0, -0.4, -1.5, -0.8, np.log(1.5), 0.0, -1.0, *[-1.0] * n_sources])
-
-    def without(self, source: int) -> Shape:
-        """Return the shape that does not hear a source."""
-        shares = [0.0 if place == 2 + source else share for place, share in enumerate(self.shares)]
-        return replace(self, shares=tuple(share / sum(shares) for share in shares))
 
     def without_sources(self) -> Shape:
         """Return the shape that hears none."""

@@ -24,6 +24,8 @@ from scperturbmamba.models.surface.process import Process
 from scperturbmamba.models.surface.search import best_shape
 from scperturbmamba.models.surface.shape import Shape
 
+_HEARD = 0.005  # share of the variance from which a source is told of
+
 
 @dataclass(frozen=True)
 class Surface:
@@ -77,8 +79,8 @@ class Surface:
         y = np.where(data.known[rows], data.delta[rows], data.mean_effect(rows)).astype(np.float64)
         scene = Scene(data.contexts, data.doses).with_gains(parts, context, y)
         points, around = scene.points(parts, context, vectors), RowNoise.of(data, noise, rows)
-        belief = Belief.fit(points, around, y, rng)
         shape = best_shape(points, around, y, rng)
+        belief = Belief.fit(points, around, y, shape, rng)
         shape = shape if belief.gate.is_open else shape.without_sources()
         process = Process.of(shape.between(points, points), around, y)
         control = around.of_control @ process.solved
@@ -131,7 +133,7 @@ class Surface:
         """Return whether features speak of new names, and what the variance of effects was found to be made of."""
         if self.belief.gate.is_open:
             named = zip(self.scene.named(sources), self.shape.shares[2:])
-            heard = ", ".join(sorted(name for name, share in named if share > 0))
+            heard = ", ".join(sorted(name for name, share in named if share > _HEARD))
             told = f"knowledge is on ({heard}): {self.belief.words()}"
         else:
             told = f"acts as the mean: {self.belief.words()}"
@@ -139,7 +141,7 @@ class Surface:
 
     def _made_of(self, sources: Sequence[str]) -> str:
         names = ["what all do", "what one does", *self.scene.named(sources)]
-        told = [f"{name} {share:.0%}" for name, share in zip(names, self.shape.shares) if share > 0]
+        told = [f"{name} {share:.0%}" for name, share in zip(names, self.shape.shares) if share > _HEARD]
         if self.scene.doses.reference:
             told.append(f"half effect at {self.shape.half:.2g} of the reference dose, {self.shape.bend:.0%} bent")
         if len(self.scene.contexts) > 1:
