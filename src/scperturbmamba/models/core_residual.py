@@ -70,7 +70,7 @@ class CoreAndResidual:
             )
             for context in range(len(data.contexts))
         ]
-        if len(data.contexts) > 1:
+        if len(set(data.context[data.training()])) > 1:
             outside = len(data.contexts)
             found.elsewhere = Uncertainty.fit(data, outside, found._left_out(data, outside), {})
         return found

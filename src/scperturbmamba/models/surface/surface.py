@@ -132,8 +132,9 @@ class Surface:
     def words(self, sources: Sequence[str]) -> str:
         """Return whether features speak of new names, and what the variance of effects was found to be made of."""
         if self.belief.gate.is_open:
-            named = zip(self.scene.named(sources), self.shape.shares[2:])
-            heard = ", ".join(sorted(name for name, share in named if share > _HEARD))
+            shares = dict(zip(self.scene.named(sources), self.shape.shares[2:]))
+            least = min(_HEARD, max(shares.values()))
+            heard = ", ".join(sorted(name for name, share in shares.items() if share >= least))
             told = f"knowledge is on ({heard}): {self.belief.words()}"
         else:
             told = f"acts as the mean: {self.belief.words()}"
