@@ -36,6 +36,8 @@ class Knowledge:
     support one. The perturbed gene's own change is learned from the screen. The noise of the control cells lies in all
     measured effects alike: what is found of it moves from the effects to ``control`` (contexts × genes), scale of X.
 
+    Per context, ``measured`` are the effects of parts as they were measured, and ``effects`` what is said of them.
+
     Attributes
     ----------
     random_state
@@ -58,14 +60,18 @@ class Knowledge:
         self.control = np.maximum(data.control + self.surface.control, 0).astype(np.float32)
         data = data.against(self.control)
         self.own = OwnChange.fit(data)
-        seen = in_every_context(data)
-        self.effects = [self.surface.effects(one, context, self.vectors) for context, one in enumerate(seen)]
-        self.here = self._views()
+        self.measured = in_every_context(data)
+        self._settle()
         self.doubles = [InsideDoubles.fit(data, seen, noise, context) for context, seen in enumerate(self.effects)]
         self.interactions = [
             Interaction.fit(data, seen, context, self._rng()) for context, seen in enumerate(self.effects)
         ]
         return self
+
+    def _settle(self) -> None:
+        """Say what every part does where it was measured, and look at the surface from every context."""
+        self.effects = [self.surface.effects(one, context, self.vectors) for context, one in enumerate(self.measured)]
+        self.here = [SurfaceHere.of(self.surface, seen, context) for context, seen in enumerate(self.effects)]
 
     def _rng(self) -> np.random.Generator:
         return np.random.default_rng(self.random_state)
@@ -154,19 +160,16 @@ class Knowledge:
         self.own = replace(self.own, control=np.vstack([self.own.control, control[None]]))
         if several:
             self.surface = replace(self.surface, scene=self.surface.scene.with_context(name))
-            self.effects.append(PartEffects({}, np.mean([one.mean for one in self.effects], axis=0)))
+            self.measured.append(PartEffects({}, np.mean([one.mean for one in self.measured], axis=0)))
             self.doubles.append(InsideDoubles({}, {}))
             self.interactions.append(Interaction.none(len(self.genes)))
-            self.here = self._views()
+            self._settle()
             return
+        self.measured.append(self.measured[0])
         self.effects.append(self.effects[0])
         self.here.append(self.here[0])
         self.doubles.append(self.doubles[0])
         self.interactions.append(self.interactions[0])
-
-    def _views(self) -> list[SurfaceHere]:
-        """Return the surface as it is seen from every context."""
-        return [SurfaceHere.of(self.surface, seen, context) for context, seen in enumerate(self.effects)]
 
     def report(self) -> list[str]:
         """Return in words whether features speak, which, what they are expected to gain, and of interactions."""
@@ -185,8 +188,8 @@ class Knowledge:
             if one.axes is not None:
                 arrays[f"vector_axes.{number}"] = one.axes
         words["contexts"] = []
-        for number, (seen, doubles, both) in enumerate(zip(self.effects, self.doubles, self.interactions)):
-            states = {"effects": seen.state(), "doubles": doubles.state(), "interaction": both.state()}
+        for number, (seen, doubles, both) in enumerate(zip(self.measured, self.doubles, self.interactions)):
+            states = {"measured": seen.state(), "doubles": doubles.state(), "interaction": both.state()}
             for name, (_, found) in states.items():
                 arrays |= {f"{number}.{name}.{key}": value for key, value in found.items()}
             words["contexts"].append({name: told for name, (told, _) in states.items()})
@@ -207,13 +210,13 @@ class Knowledge:
             for n, names in enumerate(words["genes"])
         ]
         core.surface = Surface.from_state(words["surface"], _under("surface.", arrays))
-        core.effects, core.doubles, core.interactions = [], [], []
+        core.measured, core.doubles, core.interactions = [], [], []
         for number, told in enumerate(words["contexts"]):
             own = _under(f"{number}.", arrays)
-            core.effects.append(PartEffects.from_state(told["effects"], _under("effects.", own)))
+            core.measured.append(PartEffects.from_state(told["measured"], _under("measured.", own)))
             core.doubles.append(InsideDoubles.from_state(told["doubles"], _under("doubles.", own)))
             core.interactions.append(Interaction.from_state(told["interaction"], _under("interaction.", own)))
-        core.here = core._views()
+        core._settle()
         return core
 
     def _guess(self, parts: Sequence[Part], context: int) -> Rows:

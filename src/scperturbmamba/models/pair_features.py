@@ -27,11 +27,12 @@ def pair_features(
 
     What the core ``said`` beside the mean (parts × genes); the mean effect and the spread of effects of the gene;
     whether the gene is the perturbed one; how the gene moves where the perturbed one does, over the training parts but
-    the one asked for; and, per feature source, how alike the two genes are.
+    the one asked for; and, per feature source, how alike the two genes are. Effects are as they were measured: what the
+    core says of one part knows of the others.
     """
     column = {gene: number for number, gene in enumerate(genes)}
     own = np.array([column.get(part.name, -1) for part in parts])
-    alone, known = core.effects[context].alone, core.mean(context).astype(np.float64)
+    alone, known = core.measured[context].alone, core.mean(context).astype(np.float64)
     rest = np.array([alone[part] for part in sorted(alone)], np.float64).reshape(len(alone), len(genes)) - known
     shape = said.shape
     found = [

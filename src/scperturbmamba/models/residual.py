@@ -101,7 +101,7 @@ class Residual:
         """Return the log dispersions of the counts (conditions × genes), averaged over the networks."""
         parts = [one.parts[0] for one in conditions]
         base = core.predict(conditions, context=context)
-        pairs = pair_features(core, parts, base - core.mean(context), self.genes, context, self.scale)
+        pairs = pair_features(core, parts, base - core.means(conditions, context), self.genes, context, self.scale)
         return np.mean([one.shifts(conditions, context, pairs)[1] for one in self.networks], axis=0)
 
     def gated(self, residual: NDArray[np.floating]) -> Rows:
@@ -215,7 +215,7 @@ class Residual:
         """Return the residual of one network on the scale of X (parts × genes)."""
         conditions = [Condition((part,)) for part in parts]
         base = core.predict(conditions, context=context)
-        pairs = pair_features(core, parts, base - core.mean(context), self.genes, context, self.scale)
+        pairs = pair_features(core, parts, base - core.means(conditions, context), self.genes, context, self.scale)
         shift, log_r = network.shifts(conditions, context, pairs)
         counts = self.frame.count_model
         if counts is None:

@@ -26,10 +26,11 @@ def told_of(data: Bundle, core: Knowledge, scale: float) -> Told:
         known, left_out = core.left_out(context)
         place = {part: number for number, part in enumerate(known)}
         heard = np.array([part in place and not data.is_val[row] for row, part in zip(rows, parts)], bool)
-        said = core.predict([Condition((part,)) for part in parts], context=context)
+        conditions = [Condition((part,)) for part in parts]
+        said = core.predict(conditions, context=context)
         said[heard] = left_out[[place[part] for part, one in zip(parts, heard) if one]]
         base[rows] = said + _common(data, rows[heard], said[heard])
-        told = pair_features(core, parts, said - core.mean(context), data.genes, context, scale)
+        told = pair_features(core, parts, said - core.means(conditions, context), data.genes, context, scale)
         pairs = np.zeros((len(base), *told.shape[1:]), np.float32) if pairs is None else pairs
         pairs[rows] = told
     centre = np.mean([core.mean(context) for context in range(len(data.contexts))], axis=0)
