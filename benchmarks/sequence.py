@@ -151,7 +151,7 @@ def rows_of(world: str, table: pd.DataFrame) -> list[Row]:
                     f"{world}: BiMamba over {name}",
                     wanted,
                     told,
-                    one.behind_low > 0 if world.startswith("toy") else None,
+                    bool(one.behind_low > 0) if world.startswith("toy") else None,
                 )
             )
     return rows

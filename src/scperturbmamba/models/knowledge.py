@@ -174,7 +174,7 @@ class Knowledge:
     def report(self) -> list[str]:
         """Return in words whether features speak, which, what they are expected to gain, and of interactions."""
         both = dict.fromkeys(one.words() for one in self.interactions)
-        return ["; ".join(filter(None, (self.surface.words(self.sources), *both)))]
+        return [*self.surface.words(self.sources), *filter(None, both)]
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return words that JSON can hold, and arrays, from which the core can be made again."""

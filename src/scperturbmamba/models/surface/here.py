@@ -91,7 +91,3 @@ class SurfaceHere:
             if part in place:
                 alike[row, place[part]] = -1
         return self.surface.parts, alike
-
-    def words(self, sources: Sequence[str]) -> str:
-        """Return what the surface was found to be made of."""
-        return self.surface.words(sources)

@@ -129,7 +129,7 @@ class Surface:
         seen = [part for part in own.alone if part in here]
         return PartEffects(dict(zip(seen, self.say(seen, context, vectors).astype(np.float32))), own.mean)
 
-    def words(self, sources: Sequence[str]) -> str:
+    def words(self, sources: Sequence[str]) -> list[str]:
         """Return whether features speak of new names, and what the variance of effects was found to be made of."""
         if self.belief.gate.is_open:
             shares = dict(zip(self.scene.named(sources), self.shape.shares[2:]))
@@ -138,7 +138,7 @@ class Surface:
             told = f"knowledge is on ({heard}): {self.belief.words()}"
         else:
             told = f"acts as the mean: {self.belief.words()}"
-        return f"{told}; {self._made_of(sources)}"
+        return [told, self._made_of(sources)]
 
     def _made_of(self, sources: Sequence[str]) -> str:
         names = ["what all do", "what one does", *self.scene.named(sources)]
@@ -147,7 +147,7 @@ class Surface:
             told.append(f"half effect at {self.shape.half:.2g} of the reference dose, {self.shape.bend:.0%} bent")
         if len(self.scene.contexts) > 1:
             told.append(f"own to a context {self.shape.own_context:.0%}")
-        return f"a response surface over {len(self.parts)} measured effects: {', '.join(told)}"
+        return f"the variance of {len(self.parts)} measured effects: {', '.join(told)}"
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return words that JSON can hold, and arrays, from which it can be made again."""
