@@ -282,3 +282,11 @@ def test_a_loss_that_is_no_number_names_the_batch_and_writes_nothing(screen, tra
     with pytest.raises(RuntimeError, match=message), np.errstate(all="ignore"):
         train_tiny(screen, train={"epochs": 1, "batch_conditions": 1})
     assert "predictor" not in screen.uns
+
+
+def test_a_network_of_counts_says_that_it_knows_no_matched_controls(screen, train_tiny):
+    screen.obs["plate"] = np.arange(screen.n_obs) % 2
+    screen.obs["plate"] = screen.obs["plate"].astype(str)
+    spm.pp.match_controls(screen, "plate")
+    with pytest.warns(UserWarning, match="not of their group"):
+        train_tiny(screen, net={"core": None, "head": "nb"})

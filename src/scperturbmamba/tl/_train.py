@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from anndata import AnnData
 from scperturbmamba import _keys
 from scperturbmamba._checks import as_names, check_choice, check_in_memory, check_params
 from scperturbmamba._settings import settings
+from scperturbmamba.data.control_groups import control_groups
 from scperturbmamba.data.responses import EXPRESSION, read_bundle
 from scperturbmamba.engine.config import NetConfig, TrainConfig, resolve
 from scperturbmamba.models.packing import pack
@@ -121,6 +123,13 @@ def train_predictor(
         features=None,
         with_cells=network.head == "nb",
     )
+    if bundle.cells is not None and control_groups(adata) is not None:
+        warnings.warn(
+            "a network of counts compares cells with all control cells of their context, not of their group; "
+            'where groups differ, name their column in `covariates=`, or leave `net={"head": "nb"}` out.',
+            UserWarning,
+            stacklevel=2,
+        )
     random_state = int(random_state)
     model = Trained.of(
         bundle,
