@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scperturbmamba.data.conditions import KINDS, Condition, Part
@@ -193,6 +193,7 @@ def test_a_separator_given_by_the_user_rules(label, separator, expected):
 
 
 @settings(deadline=None)
+@example("1+ \\:")
 @given(st.text(alphabet="AB_+@:\\()1 -K", min_size=1, max_size=10).filter(str.strip))
 def test_reading_a_reading_changes_nothing(label):
     once = read_label(label, KNOWN).condition

@@ -159,7 +159,7 @@ def _cut(text: str, known: Collection[str], separator: str | None) -> list[str]:
     if separator is not None:
         return [piece.strip() for piece in text.split(separator) if piece.strip()] or [text]
     if "\\" in text and _is_canonical(text):
-        return [part.label for part in parse_parts(text)]
+        return [replace(part, name=part.name.strip() or part.name).label for part in parse_parts(text)]
     if text in known:
         return [text]
     pieces = _outside_brackets(text)
