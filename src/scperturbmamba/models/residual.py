@@ -172,17 +172,17 @@ class Residual:
         said, left = np.zeros((2, len(train), len(self.genes)))
         for number in range(self.training.folds):
             out = train[fold == number]
-            some = singles.take(np.setdiff1d(np.arange(len(singles.conditions)), out))
-            core = Knowledge(self.random_state).fit(some)
-            some = some.against(core.control)
+            rest = np.setdiff1d(np.arange(len(singles.conditions)), out)
+            core = Knowledge(self.random_state).fit(singles.take(rest))
+            heard = singles.against(core.control)
+            some = heard.take(rest)
             name = f"fold {number + 1}"
             network = self._network(name, self.random_state, len(train) - len(out))
             network.fit(some, frame=self.frame, callbacks=callbacks(name), told=told_of(some, core, self.scale))
             for context in np.unique(singles.context[out]):
                 own = np.flatnonzero((fold == number) & (singles.context[train] == context))
                 conditions = [singles.conditions[row] for row in train[own]]
-                moved = (core.control - singles.control)[int(context)]
-                left[own] = singles.delta[train[own]] - moved - core.predict(conditions, context=int(context))
+                left[own] = heard.delta[train[own]] - core.predict(conditions, context=int(context))
                 said[own] = self._effects(network, [one.parts[0] for one in conditions], core, int(context))
             if network.history.stopped == _INTERRUPTED:
                 return False

@@ -83,8 +83,7 @@ class Errors:
         relative = (e2 / square).mean(1)
         size = np.array([relative[place == one].mean() if (place == one).any() else 1.0 for one in range(bins)])
         scores = np.abs(left_out.errors) / np.sqrt(square * size[place, None] + 1e-12)
-        levels = np.minimum(np.array(LEVELS) * (1 + 1 / n), 1.0)  # one perturbation more is to be covered
-        return cls(square, edges, size, np.quantile(scores, levels))
+        return cls(square, edges, size, multiples_of(scores, n))
 
     def variance(self, nearest: Rows) -> Rows:
         """Return the variance of new genes of a likeness (parts × genes)."""
@@ -200,6 +199,11 @@ class Uncertainty:
         parts = parts_of_state(words["parts"])
         noise, kept = (dict(zip(parts, arrays.get(name, ()))) for name in ("noise", "kept"))
         return cls(errors, noise, kept, arrays["typical"], words["combined"])
+
+
+def multiples_of(scores: Rows, n: int) -> Rows:
+    """Return how many standard deviations hold each level of the errors of n perturbations, and of one more."""
+    return np.asarray(np.quantile(scores, np.minimum(np.array(LEVELS) * (1 + 1 / n), 1.0)), np.float64)
 
 
 def _errors_of(left_out: LeftOut | None) -> Errors | None:

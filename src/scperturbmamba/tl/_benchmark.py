@@ -59,7 +59,7 @@ def benchmark(
         with doses ``"nearest_dose"``, ``"log_linear_dose"``, ``"dose_mean"``; with contexts ``"context_mean"``,
         ``"context_additive"``; from features ``"nearest"``, ``"knn"``, ``"ridge"``, with a source as in
         ``"knn:string"``, and with features given to the wrong genes, as a null, ``"knn_shuffled"``; ``"knowledge"``,
-        shrunken effects and kernels over every feature source behind a gate; ``"predictor"``, the default of
+        the core of the default; ``"predictor"``, the default of
         :func:`train_predictor`; the networks without a core ``"bimamba"``, ``"lstm"`` and ``"mlp"``; and
         ``"embedding_ridge"`` (``"embedding_ridge:X_scGPT"``), the protocol of scModelForge, which leaks: it predicts a
         held-out condition from its own cells. The default is every baseline that the screen allows, and

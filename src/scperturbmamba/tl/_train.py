@@ -123,13 +123,8 @@ def train_predictor(
         features=None,
         with_cells=network.head == "nb",
     )
-    if bundle.cells is not None and control_groups(adata) is not None:
-        warnings.warn(
-            "a network of counts compares cells with all control cells of their context, not of their group; "
-            'where groups differ, name their column in `covariates=`, or leave `net={"head": "nb"}` out.',
-            UserWarning,
-            stacklevel=2,
-        )
+    if bundle.cells is not None:
+        _warn_of_groups(adata)
     random_state = int(random_state)
     model = Trained.of(
         bundle,
@@ -162,3 +157,15 @@ def train_predictor(
         "checkpoint": to_uns(pack(model, params)),
     }
     show_report(report)
+
+
+def _warn_of_groups(adata: AnnData) -> None:
+    """Say that counts are not compared with the control cells of their group, where there are groups."""
+    if control_groups(adata) is None:
+        return
+    warnings.warn(
+        "a network of counts compares cells with all control cells of their context, not of their group; "
+        'where groups differ, name their column in `covariates=`, or leave `net={"head": "nb"}` out.',
+        UserWarning,
+        stacklevel=3,
+    )

@@ -141,9 +141,8 @@ class Core:
             for row, is_known in enumerate(known):
                 one = self.spreads[0 if is_known else -1]
                 sd[row], multiples[row] = one.sd, one.multiples
-            place = {part: row for row, part in enumerate(parts)}
-            rows = np.array([place.get(part, -1) for part in self.labels.parts])[self.labels.row]
-            sd[rows[rows >= 0], self.labels.column[rows >= 0]] = np.nan
+            rows, inside = self._measured(parts)
+            sd[rows, self.labels.column[inside]] = np.nan
         return sd, multiples
 
     def words(self) -> str:
@@ -159,10 +158,14 @@ class Core:
         return f"the stack is on: {over_base}; the pair network is on: {over_stack} more"
 
     def _put_measured(self, scores: Rows, parts: Sequence[Part]) -> None:
-        place = {part: row for row, part in enumerate(parts)}
-        rows = np.array([place.get(part, -1) for part in self.labels.parts])[self.labels.row]
-        inside = rows >= 0
+        rows, inside = self._measured(parts)
         value = self.labels.value[inside]
         if self.base.are_calls:
             value = log_odds(np.where(value > 0, _MEASURED, 1 - _MEASURED)).astype(np.float32)
-        scores[rows[inside], self.labels.column[inside]] = value
+        scores[rows, self.labels.column[inside]] = value
+
+    def _measured(self, parts: Sequence[Part]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the rows of measured entries among parts, and which entries these are."""
+        place = {part: row for row, part in enumerate(parts)}
+        rows = np.array([place.get(part, -1) for part in self.labels.parts], np.int64)[self.labels.row]
+        return rows[rows >= 0], rows >= 0

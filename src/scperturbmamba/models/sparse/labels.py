@@ -88,6 +88,12 @@ class Labels:
         some = np.sort(rng.choice(len(self.row), n, replace=False))
         return Labels(self.parts, self.row[some], self.column[some], self.value[some], self.weight[some], self.n_genes)
 
+    def mean_per_gene(self, values: NDArray[np.floating], draw: float) -> NDArray[np.float64]:
+        """Return the mean of values (entries,) for each gene, drawn to that of all by so many entries."""
+        count = np.bincount(self.column, self.weight, self.n_genes)
+        total = np.bincount(self.column, self.weight * values, self.n_genes)
+        return np.asarray((total + draw * total.sum() / count.sum()) / (count + draw), np.float64)
+
     def matrix(self, entries: NDArray[np.floating]) -> sp.csr_matrix:
         """Return numbers per entry as perturbations × genes."""
         shape = (len(self.parts), self.n_genes)
@@ -119,14 +125,10 @@ class Base:
     def of(cls, labels: Labels) -> Self:
         """Count the labels of each gene."""
         count = np.bincount(labels.column, labels.weight, labels.n_genes).astype(np.float64)
-        total = np.bincount(labels.column, labels.weight * labels.value, labels.n_genes)
-        overall = total.sum() / count.sum()
-        mean = (total + _DRAW * overall) / (count + _DRAW)
+        mean = labels.mean_per_gene(labels.value, _DRAW)
         if labels.are_calls:
             return cls(mean, np.sqrt(np.clip(mean * (1 - mean), 1e-4, None)), count, True)
-        squares = labels.weight * np.square(labels.value - mean[labels.column])
-        total = np.bincount(labels.column, squares, labels.n_genes)
-        variance = (total + _DRAW * total.sum() / count.sum()) / (count + _DRAW)
+        variance = labels.mean_per_gene(np.square(labels.value - mean[labels.column]), _DRAW)
         return cls(mean, np.sqrt(np.maximum(variance, 1e-12)), count, False)
 
     def score(self) -> NDArray[np.float32]:

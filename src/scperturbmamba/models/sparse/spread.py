@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scperturbmamba.models.sparse.labels import Base, Labels
-from scperturbmamba.models.uncertainty import LEVELS
+from scperturbmamba.models.uncertainty import multiples_of
 
 _DRAW = 10  # entries that the error common to all genes is worth
 
@@ -32,12 +32,9 @@ class Spread:
     @classmethod
     def of(cls, labels: Labels, off: NDArray[np.floating]) -> Self:
         """Learn from the errors (entries,) at known entries; one perturbation more is to be covered."""
-        count = np.bincount(labels.column, labels.weight, labels.n_genes)
-        total = np.bincount(labels.column, labels.weight * np.square(off), labels.n_genes)
-        sd = np.sqrt((total + _DRAW * total.sum() / max(count.sum(), 1e-12)) / (count + _DRAW) + 1e-12)
-        n = max(len(np.unique(labels.row)), 1)
-        levels = np.minimum(np.array(LEVELS) * (1 + 1 / n), 1.0)
-        return cls(sd.astype(np.float32), np.quantile(np.abs(off) / sd[labels.column], levels).astype(np.float32))
+        sd = np.sqrt(labels.mean_per_gene(np.square(off), _DRAW) + 1e-12)
+        multiples = multiples_of(np.abs(off) / sd[labels.column], len(np.unique(labels.row)))
+        return cls(sd.astype(np.float32), multiples.astype(np.float32))
 
     @classmethod
     def around(cls, labels: Labels, base: Base) -> Self:

@@ -79,10 +79,6 @@ class SurfaceHere:
         parts = (*self.parts, *(self.parts[number] for number in again))
         return Trials(parts, np.full(len(parts), self.context), said, nearest, np.arange(len(parts)) < len(self.parts))
 
-    def knows(self, part: Part) -> bool:
-        """Tell whether another dose, kind or context of a name was measured."""
-        return part.name in self.surface.names
-
     def neighbours(self, new: Sequence[Part], vectors: Sequence[GeneVectors]) -> tuple[tuple[Part, ...], Rows]:
         """Return what was measured, and how alike new parts are to it; -1 of a part with itself."""
         alike = self.surface.likeness(new, self.context, vectors)

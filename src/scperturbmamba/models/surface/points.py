@@ -48,11 +48,6 @@ class Points:
     def __len__(self) -> int:
         return len(self.names)
 
-    def groups(self) -> list[NDArray[np.int64]]:
-        """Return the points of every name, in the order of the names."""
-        place = np.unique(self.names, return_inverse=True)[1]
-        return [np.flatnonzero(place == number) for number in range(int(place.max(initial=-1)) + 1)]
-
     def take(self, rows: NDArray[np.integer]) -> Points:
         """Return some of the points."""
         vectors = tuple(one[rows] for one in self.vectors)

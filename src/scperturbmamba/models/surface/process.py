@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 
+from scperturbmamba.models.gate import Vector
 from scperturbmamba.models.kernels import Rows
 from scperturbmamba.models.surface.noise import RowNoise
-from scperturbmamba.models.surface.shape import Vector
 
 AMPLITUDES = np.exp(np.linspace(-7.0, 5.0, 13))  # variance of what is learned over the variance of the noise
 _ROWS = 20  # that the known level of the noise is worth

@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from scperturbmamba.models.gate import Vector
 from scperturbmamba.models.kernels import Rows
 from scperturbmamba.models.surface.noise import RowNoise
 from scperturbmamba.models.surface.points import Points
 from scperturbmamba.models.surface.process import Process, likeliest, whitening
-from scperturbmamba.models.surface.shape import Shape, Vector
+from scperturbmamba.models.surface.shape import Shape
 
 _MOST, _FEW, _AXES = 400, 250, 20  # points, of a shape and of shares alone, and directions on which they are sought
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from scperturbmamba.data.kinds import direction
+from scperturbmamba.models.gate import Vector
 from scperturbmamba.models.kernels import Rows
 from scperturbmamba.models.surface.points import Points
 
-Vector = NDArray[np.float64]
 _HALVES = 15  # doses of half effect that stand for their distribution
 _BEND_REACH = float(np.log(3.0))  # distance in log dose over which deviations from the common form are alike
 _TINY = 1e-30
