@@ -97,19 +97,8 @@ def judge(adata: AnnData, side: Sequence[str], *, baselines: bool) -> tuple[Scor
         models: dict[str, Model] = {"mean": TrainingMean(), "knn": Neighbours(), "ridge": Ridge()}
         found = {name: model.fit(data).predict(conditions) for name, model in models.items()}
     core = SparseKnowledge().fit(data)
-    if baselines:
-        found["neighbours + factors"] = neighbours_and_factors(core, conditions)
     scores = core.scores(conditions)
     return {**found, STACK: scores["stack"], CHOSEN: scores["chosen"]}, held, core.report()[0]
-
-
-def neighbours_and_factors(core: SparseKnowledge, conditions: Sequence[Condition]) -> NDArray[np.float32]:
-    """Return the sum of two members of level one, what the first prototype did."""
-    learned = core.cores[0].learned
-    if learned is None:
-        return np.zeros((len(conditions), len(core.genes)), np.float32)
-    found = learned.evidence.scores([one.names[0] for one in conditions], core.likeness)
-    return sum(found[name] / found[name].std() for name in ("neighbours", "factors"))
 
 
 def areas(scores: Scores, held: AnnData) -> pd.DataFrame:

@@ -31,7 +31,8 @@ from scperturbmamba.metrics._auc import areas_per_group
 from scperturbmamba.models.frame import Frame
 from scperturbmamba.models.neural import build_predictor
 from scperturbmamba.models.residual import residual_config
-from scperturbmamba.models.sparse.evidence import Evidence, gene_vectors
+from scperturbmamba.models.sparse.axes import Axes
+from scperturbmamba.models.sparse.evidence import Evidence
 from scperturbmamba.models.sparse.gate import Gain
 from scperturbmamba.models.sparse.labels import Labels
 from scperturbmamba.models.sparse.likeness import Likeness
@@ -91,12 +92,13 @@ class Pairs:
         labels, genes = Labels.of(everything, 0), everything.genes
         assert [part.name for part in labels.parts] == [one.parts[0].name for one in data.conditions]
         likeness = Likeness(tuple(blocks_of(everything.features)))
-        vectors, rng = gene_vectors(likeness, genes), np.random.default_rng(0)
+        axes = Axes.of(likeness, [part.name for part in labels.parts], genes)
+        rng = np.random.default_rng(0)
         fold = rng.permutation(len(labels.parts)) % FOLDS
         start, numbers = np.zeros((len(fold), len(most)), np.float32), None
         for number in range(FOLDS):
             held = np.flatnonzero(fold == number)
-            evidence = Evidence.fit(labels.take(np.flatnonzero(fold != number)), likeness, vectors, rng)
+            evidence = Evidence.fit(labels.take(np.flatnonzero(fold != number)), likeness, axes, rng)
             found = pair_numbers(evidence, likeness, [labels.parts[row].name for row in held], genes)
             numbers = np.zeros((*start.shape, len(found)), np.float32) if numbers is None else numbers
             for place, one in enumerate(found.values()):

@@ -18,7 +18,7 @@ from scperturbmamba.models.stored_frame import frame_from, frame_state
 from scperturbmamba.models.terms import Speaker, named, under
 from scperturbmamba.models.trained import Trained
 
-SCHEMA = 4
+SCHEMA = 5
 _PACKAGES = ("scperturbmamba", "torch", "lightning", "anndata", "numpy")
 _SPEAKERS: Final[dict[str, type[Speaker]]] = {one.kind: one for one in (CoreAndResidual, NetworkAlone, SparseAlone)}
 

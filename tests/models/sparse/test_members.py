@@ -6,14 +6,18 @@ import scipy.sparse as sp
 from scipy.special import expit
 
 from scperturbmamba.data.conditions import Part
+from scperturbmamba.data.feature_tables import FeatureTable
 from scperturbmamba.metrics import mean_auc_per_gene
+from scperturbmamba.models.sparse.axes import Axes
+from scperturbmamba.models.sparse.evidence import Evidence
 from scperturbmamba.models.sparse.factors import masked_factors
 from scperturbmamba.models.sparse.gate import Gain
 from scperturbmamba.models.sparse.labels import Base, Labels
-from scperturbmamba.models.sparse.likeness import sharpened
+from scperturbmamba.models.sparse.likeness import Likeness, sharpened
 from scperturbmamba.models.sparse.neighbours import Neighbours
 from scperturbmamba.models.sparse.pairs import Moments
 from scperturbmamba.models.sparse.process import Prior, Process
+from scperturbmamba.models.sparse.vectors import blocks_of
 from scperturbmamba.models.sparse.weigh import weigh
 
 
@@ -63,6 +67,52 @@ def test_factors_complete_a_matrix_of_low_rank():
     left, right = masked_factors(sp.csr_matrix(truth * known), sp.csr_matrix(known.astype(float)), rng, rank=3)
     left_out = (left @ right.T - truth)[~known]
     assert np.square(left_out).mean() < 0.1 * np.square(truth[~known]).mean()
+
+
+def test_readout_genes_without_features_share_by_how_they_respond(make_world, without_features):
+    gains = []
+    for seed in range(4):
+        data, asked, truth = make_world(seed=seed, known=0.2)
+        data = without_features(data, data.genes)
+        likeness = Likeness(tuple(blocks_of(data.features)))
+        labels = Labels.of(data, 0)
+        axes = Axes.of(likeness, [part.name for part in labels.parts], data.genes)
+        evidence = Evidence.fit(labels, likeness, axes, np.random.default_rng(0))
+        said = evidence.scores([one.names[0] for one in asked], likeness)
+        assert not said["process, alike genes"].any()
+        own, responding = said["process, same gene"], said["process, genes that respond alike"]
+        genes = np.broadcast_to(np.arange(len(data.genes)).astype(str), truth.shape)
+        with_others, alone = (
+            mean_auc_per_gene(genes.ravel(), truth.ravel(), score.ravel()) for score in (own + responding, own)
+        )
+        gains.append(with_others - alone)
+    assert min(gains) > 0, gains
+
+
+def wide_table(rng, n_genes=80, width=30):
+    names = tuple(f"A{number:02d}" for number in range(n_genes))
+    values = (
+        rng.normal(size=(n_genes, 4)) @ rng.normal(size=(4, width)) + 0.01 * rng.normal(size=(n_genes, width))
+    ) ** 3
+    return FeatureTable("wide", names, tuple(f"number{place}" for place in range(width)), values.astype(np.float32), "")
+
+
+def test_perturbed_genes_lie_along_the_leading_directions_of_their_features():
+    table = wide_table(np.random.default_rng(0))
+    likeness = Likeness(tuple(blocks_of([table])))
+    perturbed, new = table.names[:60], table.names[60:]
+    found = Axes.of(likeness, perturbed, table.names)
+    directions = np.linalg.svd(likeness.together(perturbed).astype(float), full_matrices=False)[2][:12]
+    expected = likeness.together(new) @ directions.T
+    np.testing.assert_allclose(np.abs(found.places(new, likeness)), np.abs(expected), atol=1e-3)
+
+
+def test_few_numbers_stay_as_they_are():
+    table = wide_table(np.random.default_rng(0), width=5)
+    likeness = Likeness(tuple(blocks_of([table])))
+    found = Axes.of(likeness, table.names[:60], table.names)
+    np.testing.assert_allclose(found.genes, likeness.together(table.names), atol=1e-6)
+    np.testing.assert_allclose(found.places(table.names, likeness), likeness.together(table.names), atol=1e-6)
 
 
 def test_neighbours_average_what_is_known_and_are_drawn_to_no_change():

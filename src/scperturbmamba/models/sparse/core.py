@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from scperturbmamba.data.conditions import Part
 from scperturbmamba.engine.pair_net import PairNet, correction
-from scperturbmamba.models.sparse.evidence import Evidence, gene_vectors
+from scperturbmamba.models.sparse.axes import Axes
+from scperturbmamba.models.sparse.evidence import Evidence
 from scperturbmamba.models.sparse.folds import OutOfFold
 from scperturbmamba.models.sparse.gate import Gain
 from scperturbmamba.models.sparse.labels import Base, Labels, log_odds
@@ -22,7 +23,7 @@ from scperturbmamba.models.sparse.spread import Spread
 from scperturbmamba.models.uncertainty import LEVELS
 
 _FEWEST = 10  # perturbations with features below which nothing is learned
-_NETS = 3
+_NETS = 5
 _CHUNK = 500_000  # pairs whose numbers are held at once
 _MEASURED = 0.999  # what a measured call is taken for
 
@@ -97,15 +98,15 @@ class Core:
         if len(described.parts) < _FEWEST:
             return cls(labels, base, spreads=around)
         rng = np.random.default_rng(random_state)
-        vectors = gene_vectors(likeness, genes)
-        pairs = OutOfFold.of(described, likeness, genes, vectors, rng)
+        axes = Axes.of(likeness, [part.name for part in described.parts], genes)
+        pairs = OutOfFold.of(described, likeness, genes, axes, rng)
         stack, nets = pairs.cross_validated(random_state)
         gains = (pairs.gain(stack, np.zeros_like(stack)), pairs.gain((stack + nets) / np.float32(2), stack))
         if not gains[0].is_sure:
             return cls(labels, base, None, gains[:1], around)
         everything = slice(None)
         kept = pairs.networks(everything, random_state, _NETS) if gains[1].is_sure else []
-        evidence = Evidence.fit(described, likeness, vectors, rng)
+        evidence = Evidence.fit(described, likeness, axes, rng)
         said = (stack + nets) / np.float32(2) if kept else stack
         told = () if base.are_calls else (Spread.of(pairs.labels, pairs.errors(said)),)
         learned = Learned(evidence, pairs.moments, pairs.stack(everything), tuple(kept))

@@ -9,9 +9,9 @@ from typing import Self
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from sklearn.decomposition import TruncatedSVD
 
-from scperturbmamba.models.sparse.factors import Factors
+from scperturbmamba.models.sparse.axes import Axes
+from scperturbmamba.models.sparse.factors import masked_factors
 from scperturbmamba.models.sparse.labels import Base, Labels
 from scperturbmamba.models.sparse.likeness import Likeness, sharpened
 from scperturbmamba.models.sparse.neighbours import Neighbours
@@ -21,11 +21,11 @@ from scperturbmamba.models.sparse.vectors import unit_rows
 Rows = NDArray[np.float32]
 
 _NARROW, _WIDE = 8.0, 4.0  # how much the kernel of all blocks is sharpened
-_ALONE = Prior(own=1.0, shared=0.0, strength=0.0, noise=1.5)
-_TOGETHER = Prior(own=1.0, shared=0.05, strength=0.002, noise=1.0)
+_DESCRIBED = Prior(own=1.0, shared=0.05, strength=0.002, noise=1.0)
+_RESPONDING = Prior(own=1.0, shared=0.06, strength=0.005, noise=1.0)
+_RANK = 32  # of the factors that tell how a gene responds
 _POWER = 2  # to which the cosines of a single block are raised
-_GENE_WIDTH = 200
-_SHARED_MEMBERS = 6  # beside the neighbours of each block
+_SHARED_MEMBERS = 5  # beside the neighbours of each block
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Evidence:
     ----------
     names
         Perturbed genes that they know.
-    genes
-        (readout genes × numbers): their vectors, each of length 1.
+    axes
+        Coordinates of genes from their features.
+    responses
+        (readout genes × numbers): how each responds to these perturbations, of length 1.
     base
         Mean and count per readout gene.
-    alone, together
-        Gaussian processes without and with what readout genes share.
-    factors
-        Masked factors.
+    described, responding
+        Gaussian processes in which readout genes are alike by their features, and by their responses.
     neighbours
         Averages over alike perturbations.
     doubts
@@ -51,47 +51,48 @@ class Evidence:
     """
 
     names: tuple[str, ...]
-    genes: Rows
+    axes: Axes
+    responses: Rows
     base: Base
-    alone: Process
-    together: Process
-    factors: Factors
+    described: Process
+    responding: Process
     neighbours: Neighbours
     doubts: Rows
 
     @classmethod
-    def fit(cls, labels: Labels, likeness: Likeness, genes: Rows, rng: np.random.Generator) -> Self:
-        """Fit all members to the labels, given vectors of the readout genes."""
-        rows = likeness.together([part.name for part in labels.parts])
+    def fit(cls, labels: Labels, likeness: Likeness, axes: Axes, rng: np.random.Generator) -> Self:
+        """Fit all members to the labels."""
+        names = [part.name for part in labels.parts]
+        rows = likeness.together(names)
         narrow, wide = sharpened(rows, rows, _NARROW), sharpened(rows, rows, _WIDE)
         residual = _residual(labels, Base.of(labels))
-        alone = Process.fit(labels, residual, narrow, genes, _ALONE)
-        together = Process.fit(labels, residual, wide, genes, _TOGETHER)
+        responses = _responses(labels, residual, rng)
+        described = Process.fit(labels, residual, wide, axes.genes, _DESCRIBED)
+        responding = Process.fit(labels, residual, wide, responses, _RESPONDING)
         near = _neighbours(labels, residual)
-        blocks = likeness.vectors([part.name for part in labels.parts])
-        doubts = np.array([near.doubt(one) for one in (narrow, *(_powered(block, block) for block in blocks))])
-        factors = Factors.fit(labels, residual, narrow, rng)
-        return cls.of(labels, genes, alone.own, together.own, factors, doubts.astype(np.float32))
+        kernels = (narrow, *(_powered(block, block) for block in likeness.vectors(names)))
+        doubts = np.array([near.doubt(one) for one in kernels], np.float32)
+        return cls.of(labels, axes, responses, described.own, responding.own, doubts)
 
     @classmethod
     def of(
         cls,
         labels: Labels,
-        genes: Rows,
-        alone: sp.csr_matrix,
-        together: sp.csr_matrix,
-        factors: Factors,
+        axes: Axes,
+        responses: Rows,
+        described: sp.csr_matrix,
+        responding: sp.csr_matrix,
         doubts: Rows,
     ) -> Self:
         """Return the members of which these are the weights."""
         base = Base.of(labels)
         return cls(
             names=tuple(part.name for part in labels.parts),
-            genes=genes,
+            axes=axes,
+            responses=responses,
             base=base,
-            alone=Process.of(_ALONE, alone, genes),
-            together=Process.of(_TOGETHER, together, genes),
-            factors=factors,
+            described=Process.of(_DESCRIBED, described, axes.genes),
+            responding=Process.of(_RESPONDING, responding, responses),
             neighbours=_neighbours(labels, _residual(labels, base)),
             doubts=doubts,
         )
@@ -104,13 +105,12 @@ class Evidence:
         """Return what each member expects of new perturbations (new × genes), in spreads of the gene."""
         new, known = likeness.together(names), likeness.together(self.names)
         narrow, wide = sharpened(new, known, _NARROW), sharpened(new, known, _WIDE)
-        own, shared, strength = self.together.predict(wide, self.genes)
+        own, shared, strength = self.described.predict(wide, self.axes.genes)
         found = {
-            "process, gene alone": self.alone.predict(narrow, self.genes)[0],
             "process, same gene": own,
             "process, alike genes": shared,
             "process, strength": strength,
-            "factors": self.factors.predict(narrow),
+            "process, genes that respond alike": self.responding.predict(wide, self.responses)[1],
             "neighbours": self.neighbours.average(narrow, self.doubts[0]),
         }
         blocks = zip(likeness.blocks, likeness.vectors(names), likeness.vectors(self.names), self.doubts[1:])
@@ -119,18 +119,15 @@ class Evidence:
         return found
 
 
-def gene_vectors(likeness: Likeness, genes: Sequence[str]) -> Rows:
-    """Return vectors of the readout genes, of all blocks together, reduced and of length 1."""
-    rows = likeness.together(genes)
-    width = min(_GENE_WIDTH, *(side - 1 for side in rows.shape))
-    if 0 < width < rows.shape[1]:
-        rows = TruncatedSVD(width, random_state=0).fit_transform(rows)
-    return unit_rows(rows).astype(np.float32)
-
-
 def _residual(labels: Labels, base: Base) -> Rows:
     """Return the known entries minus the mean of their gene, in its spreads."""
     return ((labels.value - base.mean[labels.column]) / base.spread[labels.column]).astype(np.float32)
+
+
+def _responses(labels: Labels, residual: Rows, rng: np.random.Generator) -> Rows:
+    """Return how readout genes respond (genes × numbers), each of length 1: zero of one of which nothing is known."""
+    product, weight = labels.matrix(residual * labels.weight), labels.matrix(labels.weight)
+    return unit_rows(masked_factors(product, weight, rng, rank=_RANK)[1]).astype(np.float32)
 
 
 def _neighbours(labels: Labels, residual: Rows) -> Neighbours:

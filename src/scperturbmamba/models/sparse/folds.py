@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from scperturbmamba._settings import settings
 from scperturbmamba.engine.pair_net import PairNet, correction, fit_pair_nets
+from scperturbmamba.models.sparse.axes import Axes
 from scperturbmamba.models.sparse.evidence import Evidence
 from scperturbmamba.models.sparse.gate import Gain
 from scperturbmamba.models.sparse.labels import Labels
@@ -61,9 +62,7 @@ class OutOfFold:
     spread: Rows
 
     @classmethod
-    def of(
-        cls, labels: Labels, likeness: Likeness, genes: Sequence[str], vectors: Rows, rng: np.random.Generator
-    ) -> Self:
+    def of(cls, labels: Labels, likeness: Likeness, genes: Sequence[str], axes: Axes, rng: np.random.Generator) -> Self:
         """Fit level one once per fold."""
         number = rng.permutation(len(labels.parts)) % _FOLDS
         everything, labels = labels, labels.sample(_MOST, rng)
@@ -72,7 +71,7 @@ class OutOfFold:
         entries = [np.flatnonzero(number[labels.row] == fold) for fold in range(_FOLDS)]
         for fold, mine in enumerate(_told(entries, "level one, out of fold")):
             rest = everything.take(np.flatnonzero(number != fold))
-            evidence = Evidence.fit(rest, likeness, vectors, rng)
+            evidence = Evidence.fit(rest, likeness, axes, rng)
             held = np.flatnonzero(number == fold)
             found = pair_numbers(evidence, likeness, [labels.parts[row].name for row in held], genes)
             rows.append(at(found, np.searchsorted(held, labels.row[mine]), labels.column[mine]))

@@ -27,11 +27,11 @@ Errors = NDArray[np.float32]
 class SparseKnowledge:
     """Predict perturbations never seen from a table of effects or 0/1 calls in which most entries may be unknown.
 
-    Level one: masked low-rank factors, neighbours by each source of features and by all of them, and two Gaussian
-    processes over perturbation × readout gene. Level two: a stack of these with weights that are not negative, fitted
-    to perturbations left out of level one, and a small network per pair, used only where cross-validation over the
-    training perturbations supports it by a standard error. Without features that tell, every perturbation has the
-    mean of each readout gene.
+    Level one: neighbours by each source of features and by all of them, and two Gaussian processes over perturbation ×
+    readout gene, in which readout genes share what is known by how alike their features and their responses are.
+    Level two: a stack of these with weights that are not negative, fitted to perturbations left out of level one, and a
+    small network per pair, used only where cross-validation over the training perturbations supports it by a standard
+    error. Without features that tell, every perturbation has the mean of each readout gene.
 
     Attributes
     ----------

@@ -57,6 +57,8 @@ def pair_numbers(evidence: Evidence, likeness: Likeness, names: Sequence[str], g
     like = np.sort(likeness.together(names) @ likeness.together(evidence.names).T, axis=1)
     for n in _NEAREST:
         found[f"likeness of the {n} nearest"] = like[:, -n:].mean(1, keepdims=True)
+    for number, place in enumerate(evidence.axes.places(names, likeness).T):
+        found[f"direction {number + 1} of the target"] = place[:, None]
     found["target is the gene"] = same
     found["usual score"] = evidence.base.score().astype(np.float32)[None]
     found["entries of the gene"] = np.log1p(evidence.base.count).astype(np.float32)[None]

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scperturbmamba.data.conditions import Part
 from scperturbmamba.engine.pair_net import PairNet
 from scperturbmamba.models.gene_vectors import GeneVectors
+from scperturbmamba.models.sparse.axes import Axes
 from scperturbmamba.models.sparse.core import Core, Learned
 from scperturbmamba.models.sparse.elsewhere import Elsewhere
 from scperturbmamba.models.sparse.evidence import Evidence
-from scperturbmamba.models.sparse.factors import Factors
 from scperturbmamba.models.sparse.gate import Gain
 from scperturbmamba.models.sparse.labels import Base, Labels
 from scperturbmamba.models.sparse.likeness import Likeness
@@ -30,7 +30,6 @@ Arrays = Mapping[str, NDArray[Any]]
 _BLOCK_ARRAYS = ("centre", "scale", "axes", "middle")
 _LABEL_ARRAYS = ("row", "column", "value", "weight")
 _SPREAD = ("sd", "multiples")
-_FACTOR_ARRAYS = ("centre", "weights", "genes")
 
 
 def likeness_to(likeness: Likeness) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -109,15 +108,16 @@ def cores_from(words: Sequence[Mapping[str, Any]], arrays: Arrays) -> list[Core]
 def _learned_to(learned: Learned) -> dict[str, NDArray[Any]]:
     evidence = learned.evidence
     found = {
-        "genes": evidence.genes,
-        "alone": _entries(evidence.alone.own, evidence.neighbours.weight),
-        "together": _entries(evidence.together.own, evidence.neighbours.weight),
+        "genes": evidence.axes.genes,
+        "directions": evidence.axes.directions,
+        "responses": evidence.responses,
+        "described": _entries(evidence.described.own, evidence.neighbours.weight),
+        "responding": _entries(evidence.responding.own, evidence.neighbours.weight),
         "doubts": evidence.doubts,
         "moments.mean": learned.moments.mean,
         "moments.spread": learned.moments.spread,
         "weights": learned.weights,
     }
-    found |= {f"factors.{name}": getattr(evidence.factors, name) for name in _FACTOR_ARRAYS}
     for number, net in enumerate(learned.nets):
         found |= {f"net{number}.{name}": value.numpy() for name, value in net.state_dict().items()}
     return found
@@ -126,12 +126,12 @@ def _learned_to(learned: Learned) -> dict[str, NDArray[Any]]:
 def _learned_from(words: Mapping[str, Any], labels: Labels, arrays: Arrays) -> Learned:
     known = set(words["known"])
     described = labels.take(np.flatnonzero([part.name in known for part in labels.parts]))
-    alone, together = (described.matrix(np.asarray(arrays[name])) for name in ("alone", "together"))
-    factors = Factors(*(np.asarray(arrays[f"factors.{name}"]) for name in _FACTOR_ARRAYS))
+    by_features, by_responses = (described.matrix(np.asarray(arrays[name])) for name in ("described", "responding"))
+    axes = Axes(np.asarray(arrays["genes"]), np.asarray(arrays["directions"]))
     moments = Moments(np.asarray(arrays["moments.mean"]), np.asarray(arrays["moments.spread"]))
     nets = tuple(_net(arrays, f"net{number}.", len(moments.mean)) for number in range(words["n_nets"]))
-    genes, doubts = np.asarray(arrays["genes"]), np.asarray(arrays["doubts"])
-    evidence = Evidence.of(described, genes, alone, together, factors, doubts)
+    responses, doubts = np.asarray(arrays["responses"]), np.asarray(arrays["doubts"])
+    evidence = Evidence.of(described, axes, responses, by_features, by_responses, doubts)
     return Learned(evidence, moments, np.asarray(arrays["weights"]), nets)
 
 
