@@ -19,7 +19,7 @@ from _measure import TOLD, Row, machine, options, report
 from _variants import varied
 from accuracy import DATA, FOLDER, KNOWLEDGE
 from numpy.typing import NDArray
-from perturbqa import OTHER, SOURCES, described, read
+from perturbqa import OTHER, described, read, sources
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 import scperturbmamba as spm
@@ -87,7 +87,7 @@ class Pairs:
             warnings.simplefilter("ignore", UserWarning)
             spm.tl.gene_features(adata, ["position"], files={"position": places})
         most = np.sort(np.argsort(-np.isfinite(adata.X).sum(0), kind="stable")[:n_genes])
-        everything = effect_bundle(adata, split="split", context=None, features=list(SOURCES))
+        everything = effect_bundle(adata, split="split", context=None, features=list(sources()))
         data = effect_bundle(adata[:, most].copy(), split="split", context=None, features=["position", "string"])
         labels, genes = Labels.of(everything, 0), everything.genes
         assert [part.name for part in labels.parts] == [one.parts[0].name for one in data.conditions]
