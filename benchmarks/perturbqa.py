@@ -215,7 +215,8 @@ def page(measured: Mapping[tuple[str, str, bool], Measured]) -> str:
         table = pd.DataFrame(
             {name: {model: with_error(one, model) for model in one.index} for name, one in columns.items()}
         )
-        table.loc["best published"] = [str(PUBLISHED[key[0]][key[1]]) for key in alone] if which == "test" else ""
+        if which == "test":
+            table.loc["best published"] = [str(PUBLISHED[key[0]][key[1]]) for key in alone]
         parts += [f"### {heading}", in_words(table)]
     if moved:
         table = pd.DataFrame(
