@@ -104,7 +104,7 @@ def test_perturbed_genes_lie_along_the_leading_directions_of_their_features():
     found = Axes.of(likeness, perturbed, table.names)
     directions = np.linalg.svd(likeness.together(perturbed).astype(float), full_matrices=False)[2][:12]
     expected = likeness.together(new) @ directions.T
-    np.testing.assert_allclose(np.abs(found.places(new, likeness)), np.abs(expected), atol=1e-3)
+    np.testing.assert_allclose(np.abs(likeness.together(new) @ found.directions), np.abs(expected), atol=1e-3)
 
 
 def test_few_numbers_stay_as_they_are():
@@ -112,7 +112,9 @@ def test_few_numbers_stay_as_they_are():
     likeness = Likeness(tuple(blocks_of([table])))
     found = Axes.of(likeness, table.names[:60], table.names)
     np.testing.assert_allclose(found.genes, likeness.together(table.names), atol=1e-6)
-    np.testing.assert_allclose(found.places(table.names, likeness), likeness.together(table.names), atol=1e-6)
+    np.testing.assert_allclose(
+        likeness.together(table.names) @ found.directions, likeness.together(table.names), atol=1e-6
+    )
 
 
 def test_neighbours_average_what_is_known_and_are_drawn_to_no_change():

@@ -41,10 +41,6 @@ class Axes:
         vectors = unit_rows(rows @ _leading(rows, _GENE_WIDTH)).astype(np.float32)
         return cls(vectors, _leading(likeness.together(perturbed), _DIRECTIONS))
 
-    def places(self, names: Sequence[str], likeness: Likeness) -> Rows:
-        """Return where perturbed genes lie along the directions (n × directions)."""
-        return likeness.together(names) @ self.directions
-
 
 def _leading(rows: Rows, most: int) -> Rows:
     """Return the leading right singular vectors (numbers × at most ``most``); few numbers stay as they are."""

@@ -25,7 +25,13 @@ _DESCRIBED = Prior(own=1.0, shared=0.05, strength=0.002, noise=1.0)
 _RESPONDING = Prior(own=1.0, shared=0.06, strength=0.005, noise=1.0)
 _RANK = 32  # of the factors that tell how a gene responds
 _POWER = 2  # to which the cosines of a single block are raised
-_SHARED_MEMBERS = 5  # beside the neighbours of each block
+_MEMBERS = (  # beside the neighbours of each block
+    "process, same gene",
+    "process, alike genes",
+    "process, strength",
+    "process, genes that respond alike",
+    "neighbours",
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Evidence:
     axes
         Coordinates of genes from their features.
     responses
-        (readout genes × numbers): how each responds to these perturbations, of length 1.
+        (readout genes × numbers): how each responds to these perturbations, of length 1; zero where nothing is known.
     base
         Mean and count per readout gene.
     described, responding
@@ -66,10 +72,10 @@ class Evidence:
         rows = likeness.together(names)
         narrow, wide = sharpened(rows, rows, _NARROW), sharpened(rows, rows, _WIDE)
         residual = _residual(labels, Base.of(labels))
-        responses = _responses(labels, residual, rng)
+        near = _neighbours(labels, residual)
+        responses = unit_rows(masked_factors(near.product, near.weight, rng, rank=_RANK)[1]).astype(np.float32)
         described = Process.fit(labels, residual, wide, axes.genes, _DESCRIBED)
         responding = Process.fit(labels, residual, wide, responses, _RESPONDING)
-        near = _neighbours(labels, residual)
         kernels = (narrow, *(_powered(block, block) for block in likeness.vectors(names)))
         doubts = np.array([near.doubt(one) for one in kernels], np.float32)
         return cls.of(labels, axes, responses, described.own, responding.own, doubts)
@@ -99,20 +105,18 @@ class Evidence:
 
     def n_scores(self, likeness: Likeness) -> int:
         """Return how many members there are."""
-        return _SHARED_MEMBERS + len(likeness.blocks) + (likeness.elsewhere is not None)
+        return len(_MEMBERS) + len(likeness.blocks) + (likeness.elsewhere is not None)
 
     def scores(self, names: Sequence[str], likeness: Likeness) -> dict[str, Rows]:
         """Return what each member expects of new perturbations (new × genes), in spreads of the gene."""
         new, known = likeness.together(names), likeness.together(self.names)
         narrow, wide = sharpened(new, known, _NARROW), sharpened(new, known, _WIDE)
-        own, shared, strength = self.described.predict(wide, self.axes.genes)
-        found = {
-            "process, same gene": own,
-            "process, alike genes": shared,
-            "process, strength": strength,
-            "process, genes that respond alike": self.responding.predict(wide, self.responses)[1],
-            "neighbours": self.neighbours.average(narrow, self.doubts[0]),
-        }
+        shared = (
+            *self.described.predict(wide, self.axes.genes),
+            self.responding.alike(wide, self.responses),
+            self.neighbours.average(narrow, self.doubts[0]),
+        )
+        found = dict(zip(_MEMBERS, shared, strict=True))
         blocks = zip(likeness.blocks, likeness.vectors(names), likeness.vectors(self.names), self.doubts[1:])
         for block, one, other, doubt in blocks:
             found[f"neighbours, {block.label}"] = self.neighbours.average(_powered(one, other), doubt)
@@ -122,12 +126,6 @@ class Evidence:
 def _residual(labels: Labels, base: Base) -> Rows:
     """Return the known entries minus the mean of their gene, in its spreads."""
     return ((labels.value - base.mean[labels.column]) / base.spread[labels.column]).astype(np.float32)
-
-
-def _responses(labels: Labels, residual: Rows, rng: np.random.Generator) -> Rows:
-    """Return how readout genes respond (genes × numbers), each of length 1: zero of one of which nothing is known."""
-    product, weight = labels.matrix(residual * labels.weight), labels.matrix(labels.weight)
-    return unit_rows(masked_factors(product, weight, rng, rank=_RANK)[1]).astype(np.float32)
 
 
 def _neighbours(labels: Labels, residual: Rows) -> Neighbours:

@@ -54,10 +54,11 @@ def pair_numbers(evidence: Evidence, likeness: Likeness, names: Sequence[str], g
         gene_degree.append(gene @ block.middle)
     found["degree of the target"] = np.mean(target_degree, axis=0)[:, None]
     found["degree of the gene"] = np.mean(gene_degree, axis=0)[None]
-    like = np.sort(likeness.together(names) @ likeness.together(evidence.names).T, axis=1)
+    rows = likeness.together(names)
+    like = np.sort(rows @ likeness.together(evidence.names).T, axis=1)
     for n in _NEAREST:
         found[f"likeness of the {n} nearest"] = like[:, -n:].mean(1, keepdims=True)
-    for number, place in enumerate(evidence.axes.places(names, likeness).T):
+    for number, place in enumerate((rows @ evidence.axes.directions).T):
         found[f"direction {number + 1} of the target"] = place[:, None]
     found["target is the gene"] = same
     found["usual score"] = evidence.base.score().astype(np.float32)[None]

@@ -92,9 +92,12 @@ class Process:
         ``across`` is their kernel with the known ones (new × perturbations); the last of the three is (new × 1).
         """
         own = self.prior.own * np.asarray((self.own.T @ across.T).T, np.float32)
-        shared = self.prior.shared * (across @ self.shared) @ genes.T
         strength = self.prior.strength * (across @ self.strength)[:, None]
-        return own.astype(np.float32), shared.astype(np.float32), strength.astype(np.float32)
+        return own.astype(np.float32), self.alike(across, genes), strength.astype(np.float32)
+
+    def alike(self, across: Vector, genes: Vector) -> Vector:
+        """Return what is expected of new perturbations (new × genes) from alike genes alone."""
+        return np.asarray(self.prior.shared * (across @ self.shared) @ genes.T, np.float32)
 
 
 def _own_product(labels: Labels, kernel: Vector) -> Callable[[Vector], Vector]:
